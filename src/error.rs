@@ -1,0 +1,68 @@
+//! What can go wrong with a request, classified by what the caller must do.
+//!
+//! A *definite* failure means that nothing happened and nothing will. An *indefinite* one means that the request may or may not take
+//! effect, now or later. The two never share a variant. An outcome such as `Busy` is no error: it is an answer.
+
+use crate::types::{InvalidInput, NodeId, PartitionId};
+
+/// Where the leader of a partition was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader.
+    pub node: NodeId,
+    /// Its client address; empty when this node has not learnt it yet.
+    pub address: String,
+}
+
+/// Why a request has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Definite: the request itself is wrong.
+    #[error("invalid input: {0}")]
+    InvalidInput(#[from] InvalidInput),
+    /// Definite: another node leads the partition, or none does at the moment.
+    #[error("{}", describe_not_leader(*.partition, .leader.as_ref()))]
+    NotLeader {
+        /// The partition of the resource.
+        partition: PartitionId,
+        /// How many partitions the cluster has, so that a client can route by itself.
+        partitions: u32,
+        /// Who leads it, when that is known.
+        leader: Option<LeaderHint>,
+    },
+    /// Definite: a queue is full.
+    #[error("overloaded: {what} is at its limit of {limit}; try again later")]
+    Overloaded {
+        /// Which queue.
+        what: &'static str,
+        /// Its limit.
+        limit: usize,
+    },
+    /// Definite: the node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+    /// Indefinite: the request may or may not take effect.
+    #[error("unknown whether the request takes effect: {0}")]
+    Unknown(&'static str),
+}
+
+impl RequestError {
+    /// Whether nothing happened and nothing will.
+    #[must_use]
+    pub const fn is_definite(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    /// Whether the same request of the same owner may succeed when it is sent again, here or elsewhere.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self, Self::InvalidInput(_))
+    }
+}
+
+fn describe_not_leader(partition: PartitionId, leader: Option<&LeaderHint>) -> String {
+    match leader {
+        Some(hint) => format!("partition {partition} is led by node {} at {}", hint.node, hint.address),
+        None => format!("partition {partition} has no leader at the moment"),
+    }
+}

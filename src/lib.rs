@@ -1,0 +1,25 @@
+//! kapu: a distributed lock service. Modules in reading order; a module imports only modules of the floors below its own.
+
+pub mod clock;
+pub mod env;
+pub mod types;
+
+pub mod config;
+pub mod error;
+pub mod limits;
+pub mod machine;
+
+pub mod lock;
+pub mod raft;
+
+pub mod status;
+pub mod storage;
+pub mod wire;
+
+pub mod client;
+pub mod network;
+
+pub mod api;
+pub mod cli;
+pub mod node;
+pub mod partition;

@@ -1,0 +1,64 @@
+//! Every limit of kapu, named, in one place.
+//!
+//! What happens at each is tested where it is enforced. Limits that an operator may set live in [`crate::config`]; these may not be set.
+
+/// The longest resource name, in bytes.
+pub const RESOURCE_BYTES_MAX: usize = 1024;
+/// The longest owner, in bytes.
+pub const OWNER_BYTES_MAX: usize = 256;
+/// The shortest lock lease, in milliseconds.
+pub const TTL_MS_MIN: u64 = 1;
+/// The longest lock lease, in milliseconds: 24 hours.
+pub const TTL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// The most nodes a cluster may have.
+pub const NODES_MAX: usize = 9;
+/// The most partitions a cluster may have.
+pub const PARTITIONS_MAX: u32 = 1024;
+
+/// The most bytes of payload in one entry of the log.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// The most commands in one entry.
+pub const ENTRY_COMMANDS_MAX: usize = 1024;
+/// The most bytes of entries in one append message.
+pub const APPEND_BYTES_MAX: usize = 512 * 1024;
+/// The most append messages that a leader has in flight to one follower.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 128;
+/// The most bytes of entries that a leader has in flight to one follower.
+pub const APPEND_BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
+/// The most bytes of entries that a leader appends before they commit. Past it, proposals are refused as overloaded.
+pub const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most bytes of recent entries that a partition keeps in memory; older ones are read from the log store.
+pub const LOG_TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of entries handed to a state machine at once.
+pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most requests that wait in one partition for their outcome. Past it, requests are refused as overloaded.
+pub const PENDING_REQUESTS_MAX: usize = 16 * 1024;
+/// The most messages of peers that wait in one partition. Past it they are dropped: Raft sends again.
+pub const PENDING_MESSAGES_MAX: usize = 4 * 1024;
+/// The most requests of one client connection that wait for their outcome. Past it the stream is not read.
+pub const PIPELINE_REQUESTS_MAX: usize = 4 * 1024;
+
+/// The most bytes of one frame between nodes.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most messages that wait for one peer. Past it they are dropped: Raft sends again.
+pub const PEER_QUEUE_MESSAGES_MAX: usize = 8 * 1024;
+/// The most bytes of entries that wait for one peer. Past it messages are dropped.
+pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most bytes of one request of a client.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// The most bytes that the committer joins into one group commit.
+pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const _: () = {
+    assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
+    assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
+    assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
+    assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
+    assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
+    assert!(APPEND_BYTES_MAX <= GROUP_COMMIT_BYTES_MAX);
+    assert!(UNCOMMITTED_BYTES_MAX >= APPEND_BYTES_IN_FLIGHT_MAX);
+};

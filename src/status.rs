@@ -1,0 +1,40 @@
+//! What a node says of itself, to people and to clients.
+
+use crate::raft::Role;
+use crate::types::{Index, NodeId, PartitionId, Term};
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Which node.
+    pub node_id: NodeId,
+    /// Its client address.
+    pub client_address: String,
+    /// Every node with its client address, empty where it is not known yet.
+    pub nodes: Vec<(NodeId, String)>,
+    /// Every partition.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What a node says of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Which.
+    pub partition: PartitionId,
+    /// The role of this node's replica.
+    pub role: Role,
+    /// Its term.
+    pub term: Term,
+    /// The leader, when known.
+    pub leader: Option<NodeId>,
+    /// The last entry.
+    pub last: Index,
+    /// The last committed entry.
+    pub commit: Index,
+    /// The last applied entry.
+    pub applied: Index,
+    /// The last durable entry.
+    pub durable: Index,
+}
