@@ -29,7 +29,7 @@ pub const APPEND_BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 /// The most bytes of entries that a leader appends before they commit. Past it, proposals are refused as overloaded.
 pub const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most bytes of recent entries that a partition keeps in memory; older ones are read from the log store.
-pub const LOG_TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const LOG_TAIL_BYTES_MAX: usize = 1024 * 1024;
 /// The most bytes of entries handed to a state machine at once.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 
