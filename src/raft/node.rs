@@ -11,7 +11,7 @@ use crate::raft::candidate::Candidate;
 use crate::raft::follower::Follower;
 use crate::raft::leader::Leader;
 use crate::raft::log::{DurableLog, EntryReader, Log};
-use crate::raft::message::{Body, HardState, Message};
+use crate::raft::message::{Body, HardState, Message, Position};
 use crate::raft::quorum::Quorum;
 use crate::raft::ready::{Persist, ReadState, Ready, Role, RoleChange};
 use crate::types::{Index, NodeId, PersistId, Term};
@@ -173,6 +173,16 @@ impl Raft {
     #[must_use]
     pub const fn held_by_all(&self) -> Index {
         self.held_by_all
+    }
+
+    /// Forgets the entries up to `through`, which must be applied and held by all, and returns the last one's position.
+    pub fn compact(&mut self, through: Index) -> Position {
+        assert!(
+            through <= self.held_by_all,
+            "entry {through} is not held by all voters (up to {})",
+            self.held_by_all
+        );
+        self.log.compact(through)
     }
 
     /// One tick of time.
