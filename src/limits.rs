@@ -42,6 +42,12 @@ pub const PIPELINE_REQUESTS_MAX: usize = 4 * 1024;
 
 /// The most bytes of one frame between nodes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most messages of partitions in one frame.
+pub const FRAME_MESSAGES_MAX: usize = 8 * 1024;
+/// The longest address that a node tells of itself, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// The greatest term, index, round, sequence or incarnation that is taken from a peer: one more never overflows.
+pub const COUNTER_MAX: u64 = u64::MAX / 2;
 /// The most messages that wait for one peer. Past it they are dropped: Raft sends again.
 pub const PEER_QUEUE_MESSAGES_MAX: usize = 8 * 1024;
 /// The most bytes of entries that wait for one peer. Past it messages are dropped.
@@ -59,6 +65,7 @@ const _: () = {
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
+    assert!(FRAME_MESSAGES_MAX <= PEER_QUEUE_MESSAGES_MAX);
     assert!(APPEND_BYTES_MAX <= GROUP_COMMIT_BYTES_MAX);
     assert!(UNCOMMITTED_BYTES_MAX >= APPEND_BYTES_IN_FLIGHT_MAX);
 };
