@@ -52,6 +52,8 @@ pub const COUNTER_MAX: u64 = u64::MAX / 2;
 pub const PEER_QUEUE_MESSAGES_MAX: usize = 8 * 1024;
 /// The most bytes of entries that wait for one peer. Past it messages are dropped.
 pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most streams and unary calls that one client connection has open. Past it they wait at the client.
+pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// The most bytes of one request of a client.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 

@@ -37,7 +37,7 @@ pub struct FrameHeader {
     pub client_address: String,
 }
 
-/// What one node sends to another at once. Each message is from `header.from` to `header.to`.
+/// What one node has sent to another at once. Each message is from `header.from` to `header.to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Who to whom.
@@ -54,11 +54,10 @@ pub fn cluster_hash(name: &str) -> u64 {
 
 /// Encodes a frame.
 ///
-/// The caller keeps to [`limits::FRAME_MESSAGES_MAX`] and, with [`message_bytes_max`] and [`HEADER_BYTES_MAX`], to
+/// Every message is from `header.from` to `header.to`. The caller keeps to [`limits::FRAME_MESSAGES_MAX`] and, with [`message_bytes_max`] and [`HEADER_BYTES_MAX`], to
 /// [`limits::FRAME_BYTES_MAX`].
 #[must_use]
-pub fn encode_frame(frame: &Frame) -> Bytes {
-    let header = &frame.header;
+pub fn encode_frame(header: &FrameHeader, messages: &[(PartitionId, Message)]) -> Bytes {
     let encode = |(partition, message): &(PartitionId, Message)| {
         debug_assert_eq!(
             (message.from, message.to),
@@ -75,16 +74,16 @@ pub fn encode_frame(frame: &Frame) -> Bytes {
         incarnation: header.incarnation.0,
         sequence: header.sequence,
         client_address: header.client_address.clone(),
-        messages: frame.messages.iter().map(encode).collect(),
+        messages: messages.iter().map(encode).collect(),
     };
     frame.encode_to_vec().into()
 }
 
-/// Decodes a frame. The payloads of entries share its memory.
+/// Decodes a frame. Nothing of it is kept alive.
 ///
 /// # Errors
 /// [`DecodeError`] when it is none, contradicts itself, or is over a limit.
-pub fn decode_frame(bytes: &Bytes) -> Result<Frame, DecodeError> {
+pub fn decode_frame(bytes: &[u8]) -> Result<Frame, DecodeError> {
     check_limit(
         "the length of a frame",
         bytes.len() as u64,
@@ -100,7 +99,7 @@ pub fn decode_frame(bytes: &Bytes) -> Result<Frame, DecodeError> {
         if messages.len() == limits::FRAME_MESSAGES_MAX {
             return Err(DecodeError::Inconsistent("more messages than a frame may have"));
         }
-        messages.push(decode_message(&header, bytes, field.bytes()?)?);
+        messages.push(decode_message(&header, field.bytes()?)?);
     }
     Ok(Frame { header, messages })
 }

@@ -2,6 +2,9 @@
 //!
 //! The index of an entry is not on the wire: the first one follows `prev` and each next one follows the one before, so that a gap or an
 //! overlap cannot be said. Terms are, and must not fall, nor pass the term of the message.
+//!
+//! Payloads are copied out of the frame. A slice of it would be cheaper by 50 ns, and would keep the whole receive buffer alive for as
+//! long as one small entry stays in a log's tail.
 
 use bytes::Bytes;
 
@@ -94,12 +97,8 @@ fn encode_entries(mut prev: Index, entries: &[Entry]) -> Vec<pb::Entry> {
     entries.iter().map(encode).collect()
 }
 
-/// Decodes `bytes`, a part of `frame`; payloads share its memory.
-pub(super) fn decode_message(
-    header: &FrameHeader,
-    frame: &Bytes,
-    bytes: &[u8],
-) -> Result<(PartitionId, Message), DecodeError> {
+/// Decodes one message of the frame with this header.
+pub(super) fn decode_message(header: &FrameHeader, bytes: &[u8]) -> Result<(PartitionId, Message), DecodeError> {
     let (mut partition, mut term, mut body) = (0, 0, None);
     let mut fields = Fields::of(bytes);
     while let Some(field) = fields.next()? {
@@ -116,13 +115,13 @@ pub(super) fn decode_message(
         from: header.from,
         to: header.to,
         term,
-        body: decode_body(body.ok_or(DecodeError::Missing("the body of a message"))?, term, frame)?,
+        body: decode_body(body.ok_or(DecodeError::Missing("the body of a message"))?, term)?,
     };
     let partition = u32::try_from(partition).expect("checked against a u32");
     Ok((PartitionId(partition), message))
 }
 
-fn decode_body(field: Field<'_>, term: Term, frame: &Bytes) -> Result<Body, DecodeError> {
+fn decode_body(field: Field<'_>, term: Term) -> Result<Body, DecodeError> {
     let fields = field.message()?;
     Ok(match field.number {
         3 => Body::PreVote {
@@ -135,7 +134,7 @@ fn decode_body(field: Field<'_>, term: Term, frame: &Bytes) -> Result<Body, Deco
         6 => Body::VoteResponse {
             granted: counters::<1>(fields)? != [0],
         },
-        7 => decode_append(fields, term, frame)?,
+        7 => decode_append(fields, term)?,
         8 => counters(fields).map(|[matched, round]| Body::AppendResponse {
             matched: Index(matched),
             round,
@@ -182,14 +181,14 @@ fn decode_rejected(mut fields: Fields<'_>) -> Result<Body, DecodeError> {
     Ok(Body::AppendRejected { prev, hint, round })
 }
 
-fn decode_append(mut fields: Fields<'_>, term: Term, frame: &Bytes) -> Result<Body, DecodeError> {
+fn decode_append(mut fields: Fields<'_>, term: Term) -> Result<Body, DecodeError> {
     let (mut prev, mut commit, mut round, mut entries) = (Position::default(), Index(0), 0, Vec::new());
     while let Some(field) = fields.next()? {
         match field.number {
             1 => prev = decode_position(field)?,
             2 => commit = Index(counter("an index", field)?),
             3 => round = counter("a round", field)?,
-            4 => entries.push(decode_entry(field, frame)?),
+            4 => entries.push(decode_entry(field)?),
             _ => {}
         }
     }
@@ -215,7 +214,7 @@ fn decode_append(mut fields: Fields<'_>, term: Term, frame: &Bytes) -> Result<Bo
 }
 
 /// An entry whose index is not known yet.
-fn decode_entry(field: Field<'_>, frame: &Bytes) -> Result<Entry, DecodeError> {
+fn decode_entry(field: Field<'_>) -> Result<Entry, DecodeError> {
     let (mut term, mut payload) = (0, &[][..]);
     let mut fields = field.message()?;
     while let Some(field) = fields.next()? {
@@ -236,7 +235,7 @@ fn decode_entry(field: Field<'_>, frame: &Bytes) -> Result<Entry, DecodeError> {
     Ok(Entry {
         index: Index(0),
         term: Term(term),
-        payload: frame.slice_ref(payload),
+        payload: Bytes::copy_from_slice(payload),
     })
 }
 
