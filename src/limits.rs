@@ -40,6 +40,11 @@ pub const PENDING_MESSAGES_MAX: usize = 4 * 1024;
 /// The most requests of one client connection that wait for their outcome. Past it the stream is not read.
 pub const PIPELINE_REQUESTS_MAX: usize = 4 * 1024;
 
+/// The most endpoints that a client knows, given and learnt together, and the most connections that it keeps.
+pub const CLIENT_ENDPOINTS_MAX: usize = 32;
+/// The most bytes of one endpoint: a DNS name of 253 bytes, a colon, a port.
+pub const ENDPOINT_BYTES_MAX: usize = 259;
+
 /// The most bytes of one frame between nodes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most messages of partitions in one frame.
@@ -63,6 +68,7 @@ pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = {
     assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
+    assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
     assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
