@@ -1,9 +1,28 @@
-//! What an operator may set. Checked once, then never changed.
+//! What an operator may set of a node. Checked once, then never changed.
+//!
+//! Where a setting comes from (flag, variable, file) is the business of [`crate::cli`]. What may be set is decided here, so that every
+//! way to build a node meets the same checks. Addresses are checked for their shape only: nothing here resolves a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::limits;
 use crate::types::NodeId;
+
+/// The cluster's name when none is given.
+pub const CLUSTER_DEFAULT: &str = "kapu";
+/// Where a node listens for clients, and where clients look for one, when nothing is said.
+pub const CLIENT_ADDRESS_DEFAULT: &str = "127.0.0.1:2070";
+/// Where a node listens for its peers when nothing is said. A single node does not listen there.
+pub const PEER_ADDRESS_DEFAULT: &str = "127.0.0.1:2071";
+/// How many partitions a new cluster has when nothing is said.
+pub const PARTITIONS_DEFAULT: u32 = 8;
+/// How long a follower waits for a leader, at least, when nothing is said.
+pub const ELECTION_TIMEOUT_DEFAULT: Duration = Duration::from_millis(400);
+/// An election timeout has so many ticks.
+pub const ELECTION_TICKS: u32 = 20;
+/// A leader sends a heartbeat every so many ticks: six of them fit into the shortest wait of a follower.
+pub const HEARTBEAT_TICKS: u32 = 3;
 
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,4 +45,367 @@ pub struct NodeConfig {
     pub heartbeat_ticks: u32,
     /// A follower waits this long for a leader, and at most twice as long, before it campaigns.
     pub election_ticks: u32,
+}
+
+/// A setting that cannot be used, with its value and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A cluster name that is empty, too long or not printable.
+    #[error("the cluster name {0:?} cannot be used; give 1 to {max} printable bytes", max = limits::CLUSTER_BYTES_MAX)]
+    Cluster(String),
+    /// Node id zero.
+    #[error("node id 0 is reserved; number the nodes from 1")]
+    NodeIdZero,
+    /// An item of the peer list that is not `ID=ADDR`.
+    #[error("peer {0:?} cannot be read; give ID=HOST:PORT, such as 2=10.0.0.2:2071")]
+    Peer(String),
+    /// A node id twice in the peer list.
+    #[error("node {0} is twice in the peer list; give every node an id of its own")]
+    DuplicatePeer(NodeId),
+    /// An address twice in the peer list.
+    #[error("nodes {0} and {1} have the same peer address {2}; give every node an address of its own")]
+    DuplicateAddress(NodeId, NodeId, String),
+    /// A peer list without this node.
+    #[error(
+        "the peer list {listed} does not contain this node, {node}; list every node, this one included, or correct --node-id"
+    )]
+    NotListed {
+        /// This node.
+        node: NodeId,
+        /// The ids that are listed.
+        listed: String,
+    },
+    /// A peer list, but no word on which of them this is.
+    #[error("the peer list names {0} nodes; say with --node-id which of them this one is")]
+    WhichNode(usize),
+    /// More nodes than a cluster may have.
+    #[error("{0} nodes are too many; a cluster has at most {max}", max = limits::NODES_MAX)]
+    TooManyNodes(usize),
+    /// An address that is not `HOST:PORT`.
+    #[error("{what} {address:?} cannot be used: {reason}; give HOST:PORT, such as {CLIENT_ADDRESS_DEFAULT}")]
+    Address {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An address that means every interface was to be told to clients.
+    #[error("clients cannot be told to connect to {0}; give --advertise HOST:PORT, where they reach this node")]
+    Advertise(String),
+    /// A number of partitions outside of the limits.
+    #[error("{0} partitions cannot be had; give 1 to {max}", max = limits::PARTITIONS_MAX)]
+    Partitions(u32),
+    /// An election timeout outside of the limits.
+    #[error(
+        "an election timeout of {0:?} cannot be used; give {min}ms to {max}ms",
+        min = limits::ELECTION_TIMEOUT_MS_MIN, max = limits::ELECTION_TIMEOUT_MS_MAX
+    )]
+    ElectionTimeout(Duration),
+    /// A number of threads outside of the limits.
+    #[error("{0} threads cannot be had; give 1 to {max}", max = limits::THREADS_MAX)]
+    Threads(usize),
+}
+
+impl NodeConfig {
+    /// The same settings, once they are known to fit together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first setting that cannot be used.
+    pub fn checked(self) -> Result<Self, ConfigError> {
+        check_cluster(&self.cluster)?;
+        self.check_voters()?;
+        self.check_addresses()?;
+        if !(1..=limits::PARTITIONS_MAX).contains(&self.partitions) {
+            return Err(ConfigError::Partitions(self.partitions));
+        }
+        let timeout = self.tick * self.election_ticks;
+        let allowed = limits::ELECTION_TIMEOUT_MS_MIN..=limits::ELECTION_TIMEOUT_MS_MAX;
+        if !allowed.contains(&u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)) {
+            return Err(ConfigError::ElectionTimeout(timeout));
+        }
+        Ok(self)
+    }
+
+    fn check_voters(&self) -> Result<(), ConfigError> {
+        if self.node_id == NodeId(0) || self.voters.contains_key(&NodeId(0)) {
+            return Err(ConfigError::NodeIdZero);
+        }
+        if self.voters.len() > limits::NODES_MAX {
+            return Err(ConfigError::TooManyNodes(self.voters.len()));
+        }
+        if !self.voters.contains_key(&self.node_id) {
+            let listed: Vec<_> = self.voters.keys().map(NodeId::to_string).collect();
+            let listed = format!("({})", listed.join(", "));
+            return Err(ConfigError::NotListed {
+                node: self.node_id,
+                listed,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        check_address("the client address", &self.client_address)?;
+        check_address("the peer address", &self.peer_listen)?;
+        let mut seen = BTreeMap::new();
+        for (&node, address) in &self.voters {
+            check_address("the peer address", address)?;
+            if let Some(other) = seen.insert(address, node) {
+                return Err(ConfigError::DuplicateAddress(other, node, address.clone()));
+            }
+        }
+        if self.voters.len() > 1 && is_unspecified(&self.client_address) {
+            return Err(ConfigError::Advertise(self.client_address.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a peer list such as `1=10.0.0.1:2071,2=10.0.0.2:2071`.
+///
+/// # Errors
+/// [`ConfigError`] for an item that is not `ID=HOST:PORT`, id zero, or an id that comes twice.
+pub fn parse_peers(list: &str) -> Result<BTreeMap<NodeId, String>, ConfigError> {
+    let items = list.split(',').map(|item| {
+        let (id, address) = item.split_once('=').ok_or_else(|| ConfigError::Peer(item.to_owned()))?;
+        Ok((id, address))
+    });
+    collect_peers(items.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Builds a peer list of ids and addresses that are still text.
+///
+/// # Errors
+/// As [`parse_peers`].
+pub fn collect_peers<'a>(
+    items: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<BTreeMap<NodeId, String>, ConfigError> {
+    let mut peers = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (id, address) in items {
+        let (id, address) = (id.trim(), address.trim());
+        let node = id
+            .parse()
+            .map(NodeId)
+            .map_err(|_| ConfigError::Peer(format!("{id}={address}")))?;
+        if node == NodeId(0) {
+            return Err(ConfigError::NodeIdZero);
+        }
+        check_address("the peer address", address)?;
+        if !seen.insert(node) {
+            return Err(ConfigError::DuplicatePeer(node));
+        }
+        peers.insert(node, address.to_owned());
+    }
+    Ok(peers)
+}
+
+/// Checks that `address` has the shape `HOST:PORT`, with a port that is not zero and IPv6 hosts in brackets.
+///
+/// # Errors
+/// [`ConfigError::Address`], which names the setting as `what`.
+pub fn check_address(what: &'static str, address: &str) -> Result<(), ConfigError> {
+    let refuse = |reason| {
+        Err(ConfigError::Address {
+            what,
+            address: address.to_owned(),
+            reason,
+        })
+    };
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return refuse("it has no port");
+    };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    match port.parse::<u16>() {
+        _ if host.is_empty() => refuse("it has no host"),
+        _ if host.contains(|c: char| c.is_whitespace() || c == '/') => {
+            refuse("its host is not a name or an IP address")
+        }
+        _ if host.contains(':') && !bracketed => refuse("an IPv6 host needs brackets"),
+        Ok(0) => refuse("port 0 cannot be told to others"),
+        Ok(_) => Ok(()),
+        Err(_) => refuse("its port is not a number from 1 to 65535"),
+    }
+}
+
+fn check_cluster(name: &str) -> Result<(), ConfigError> {
+    let printable = name.chars().all(|c| !c.is_control());
+    if printable && (1..=limits::CLUSTER_BYTES_MAX).contains(&name.len()) {
+        Ok(())
+    } else {
+        Err(ConfigError::Cluster(
+            name.chars().take(limits::CLUSTER_BYTES_MAX).collect(),
+        ))
+    }
+}
+
+fn is_unspecified(address: &str) -> bool {
+    address
+        .parse::<std::net::SocketAddr>()
+        .is_ok_and(|address| address.ip().is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_nodes() -> NodeConfig {
+        NodeConfig {
+            cluster: CLUSTER_DEFAULT.into(),
+            node_id: NodeId(2),
+            client_address: "10.0.0.2:2070".into(),
+            peer_listen: "0.0.0.0:2071".into(),
+            voters: parse_peers("1=10.0.0.1:2071,2=10.0.0.2:2071,3=[fe80::3]:2071").unwrap(),
+            partitions: PARTITIONS_DEFAULT,
+            tick: ELECTION_TIMEOUT_DEFAULT / ELECTION_TICKS,
+            heartbeat_ticks: HEARTBEAT_TICKS,
+            election_ticks: ELECTION_TICKS,
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut NodeConfig)) -> String {
+        let mut config = three_nodes();
+        change(&mut config);
+        config.checked().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_plain_configuration_passes_unchanged() {
+        assert_eq!(three_nodes().checked(), Ok(three_nodes()));
+    }
+
+    #[test]
+    fn a_peer_list_without_oneself_is_refused() {
+        let message = refused(|config| config.node_id = NodeId(4));
+        assert!(message.contains("(1, 2, 3) does not contain this node, 4"), "{message}");
+    }
+
+    #[test]
+    fn node_id_zero_is_refused_everywhere() {
+        assert!(refused(|config| config.node_id = NodeId(0)).contains("node id 0"));
+        assert_eq!(parse_peers("0=a:1"), Err(ConfigError::NodeIdZero));
+    }
+
+    #[test]
+    fn a_node_id_that_comes_twice_is_refused_however_it_is_written() {
+        assert_eq!(
+            parse_peers("1=a:1,2=b:1,1=c:1"),
+            Err(ConfigError::DuplicatePeer(NodeId(1)))
+        );
+        assert_eq!(parse_peers("1=a:1,01=b:1"), Err(ConfigError::DuplicatePeer(NodeId(1))));
+    }
+
+    #[test]
+    fn a_peer_address_that_comes_twice_is_refused() {
+        let message = refused(|config| {
+            config.voters.insert(NodeId(3), "10.0.0.1:2071".into());
+        });
+        assert!(
+            message.contains("nodes 1 and 3 have the same peer address 10.0.0.1:2071"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn too_many_nodes_are_refused_and_the_most_allowed_are_not() {
+        let most = limits::NODES_MAX as u64;
+        let voters = |n| (1..=n).map(|id| (NodeId(id), format!("h{id}:1"))).collect();
+        assert!(
+            NodeConfig {
+                voters: voters(most),
+                ..three_nodes()
+            }
+            .checked()
+            .is_ok()
+        );
+        assert!(refused(|config| config.voters = voters(most + 1)).contains("10 nodes are too many"));
+    }
+
+    #[test]
+    fn partitions_stay_within_their_limits() {
+        for partitions in [1, limits::PARTITIONS_MAX] {
+            assert!(
+                NodeConfig {
+                    partitions,
+                    ..three_nodes()
+                }
+                .checked()
+                .is_ok()
+            );
+        }
+        for partitions in [0, limits::PARTITIONS_MAX + 1] {
+            assert!(refused(|config| config.partitions = partitions).contains(&format!("{partitions} partitions")));
+        }
+    }
+
+    #[test]
+    fn the_election_timeout_stays_within_its_limits() {
+        let tick = |ms: u64| Duration::from_millis(ms) / ELECTION_TICKS;
+        for ms in [limits::ELECTION_TIMEOUT_MS_MIN, limits::ELECTION_TIMEOUT_MS_MAX] {
+            assert!(
+                NodeConfig {
+                    tick: tick(ms),
+                    ..three_nodes()
+                }
+                .checked()
+                .is_ok(),
+                "{ms}"
+            );
+        }
+        for ms in [
+            0,
+            limits::ELECTION_TIMEOUT_MS_MIN - 20,
+            limits::ELECTION_TIMEOUT_MS_MAX + 20,
+        ] {
+            assert!(
+                refused(|config| config.tick = tick(ms)).contains("election timeout"),
+                "{ms}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_need_a_host_and_a_port() {
+        for (address, reason) in [
+            ("127.0.0.1", "no port"),
+            (":2070", "no host"),
+            ("h:", "not a number"),
+            ("h:65536", "not a number"),
+            ("h:0", "port 0"),
+            ("::1:2070", "brackets"),
+            ("http://h:2070", "not a name"),
+            ("", "no port"),
+        ] {
+            let message = check_address("the client address", address).unwrap_err().to_string();
+            assert!(
+                message.contains(reason) && message.contains("give HOST:PORT"),
+                "{address}: {message}"
+            );
+        }
+        assert_eq!(check_address("the client address", "[::1]:2070"), Ok(()));
+    }
+
+    #[test]
+    fn clients_of_a_cluster_are_never_told_an_address_that_means_every_interface() {
+        assert!(refused(|config| config.client_address = "0.0.0.0:2070".into()).contains("--advertise"));
+        assert!(refused(|config| config.client_address = "[::]:2070".into()).contains("--advertise"));
+    }
+
+    #[test]
+    fn cluster_names_are_short_and_printable() {
+        for name in [String::new(), "x".repeat(limits::CLUSTER_BYTES_MAX + 1), "a\nb".into()] {
+            assert!(refused(|config| config.cluster = name).contains("the cluster name"));
+        }
+        let longest = "x".repeat(limits::CLUSTER_BYTES_MAX);
+        assert!(
+            NodeConfig {
+                cluster: longest,
+                ..three_nodes()
+            }
+            .checked()
+            .is_ok()
+        );
+    }
 }

@@ -15,6 +15,20 @@ pub const TTL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 pub const NODES_MAX: usize = 9;
 /// The most partitions a cluster may have.
 pub const PARTITIONS_MAX: u32 = 1024;
+/// The longest name of a cluster, in bytes.
+pub const CLUSTER_BYTES_MAX: usize = 64;
+/// The shortest election timeout, in milliseconds. Below it a tick would be shorter than a slow fsync.
+pub const ELECTION_TIMEOUT_MS_MIN: u64 = 100;
+/// The longest election timeout, in milliseconds: one minute.
+pub const ELECTION_TIMEOUT_MS_MAX: u64 = 60 * 1000;
+/// The most worker threads of one node.
+pub const THREADS_MAX: usize = 256;
+/// The longest duration on the command line, in milliseconds: 24 hours, as for a lease.
+pub const DURATION_MS_MAX: u64 = TTL_MS_MAX;
+/// The most workers of one benchmark.
+pub const BENCH_WORKERS_MAX: usize = 16 * 1024;
+/// The most locks that one benchmark holds.
+pub const BENCH_LOCKS_MAX: u64 = 100_000_000;
 
 /// The most bytes of payload in one entry of the log.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,300 @@
+//! The settings of `kapu serve`, wherever they come from.
+//!
+//! One list of settings for the flags, the `KAPU_*` variables and the TOML file: a flag wins over a variable, a variable over the file,
+//! the file over the default. What they must be is decided by [`crate::config`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::cli::duration;
+use crate::cli::exit::{Exit, Failure};
+use crate::config::{self, ConfigError, NodeConfig};
+use crate::limits;
+use crate::types::NodeId;
+
+/// Where a node keeps its data when nothing is said.
+pub const DATA_DIR_DEFAULT: &str = "./kapu-data";
+
+/// What may be set. Anything may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Which node this is, from 1; needed with --peers [default: 1]
+    #[arg(long, env = "KAPU_NODE_ID", value_name = "N")]
+    pub node_id: Option<u64>,
+    /// Where to listen for clients [default: 127.0.0.1:2070]
+    #[arg(long, env = "KAPU_LISTEN", value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where to listen for peers [default: this node's address in --peers]
+    #[arg(long, env = "KAPU_PEER_LISTEN", value_name = "ADDR")]
+    pub peer_listen: Option<String>,
+    /// Every node with its peer address, this one included [default: a single node]
+    #[arg(long, env = "KAPU_PEERS", value_name = "1=ADDR,2=ADDR,..")]
+    pub peers: Option<Peers>,
+    /// Where the data lives [default: ./kapu-data]
+    #[arg(long, env = "KAPU_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How many partitions the cluster has, fixed when its data is created [default: 8]
+    #[arg(long, env = "KAPU_PARTITIONS", value_name = "N")]
+    pub partitions: Option<u32>,
+    /// The cluster's name; nodes of different names refuse each other [default: kapu]
+    #[arg(long, env = "KAPU_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The address that clients are told to reach this node at [default: --listen]
+    #[arg(long, env = "KAPU_ADVERTISE", value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// How long a follower waits for a leader before it campaigns, up to twice this [default: 400ms]
+    #[arg(long, env = "KAPU_ELECTION_TIMEOUT", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "duration::deserialize_option")]
+    pub election_timeout: Option<Duration>,
+    /// How many worker threads [default: 1 on one or two cores, else one a core, at most 8]
+    #[arg(long, env = "KAPU_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// Everything that `kapu serve` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// The node's own settings, checked.
+    pub node: NodeConfig,
+    /// Where to listen for clients.
+    pub listen: String,
+    /// Where the data lives.
+    pub data_dir: PathBuf,
+    /// How many worker threads.
+    pub threads: usize,
+}
+
+impl Settings {
+    /// Reads a TOML file's text.
+    ///
+    /// # Errors
+    /// [`Failure`] with the place in the text.
+    pub fn from_toml(text: &str) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error| Failure::new(Exit::Usage, error.to_string().trim_end()))
+    }
+
+    /// These settings, and where one is absent, that of `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            node_id: self.node_id.or(other.node_id),
+            listen: self.listen.or(other.listen),
+            peer_listen: self.peer_listen.or(other.peer_listen),
+            peers: self.peers.or(other.peers),
+            data_dir: self.data_dir.or(other.data_dir),
+            partitions: self.partitions.or(other.partitions),
+            cluster: self.cluster.or(other.cluster),
+            advertise: self.advertise.or(other.advertise),
+            election_timeout: self.election_timeout.or(other.election_timeout),
+            threads: self.threads.or(other.threads),
+        }
+    }
+
+    /// Fills in the defaults and checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first setting that cannot be used.
+    pub fn resolve(self, cores: usize) -> Result<ServeConfig, ConfigError> {
+        let node_id = self.own_id()?;
+        let listen = self.listen.unwrap_or_else(|| config::CLIENT_ADDRESS_DEFAULT.to_owned());
+        config::check_address("the listen address", &listen)?;
+        let own_address = self
+            .peers
+            .as_ref()
+            .and_then(|Peers(peers)| peers.get(&node_id).cloned());
+        let peer_listen = self
+            .peer_listen
+            .or(own_address)
+            .unwrap_or_else(|| config::PEER_ADDRESS_DEFAULT.to_owned());
+        let single = || BTreeMap::from([(node_id, peer_listen.clone())]);
+        let threads = self.threads.unwrap_or_else(|| threads_default(cores));
+        if !(1..=limits::THREADS_MAX).contains(&threads) {
+            return Err(ConfigError::Threads(threads));
+        }
+        let node = NodeConfig {
+            cluster: self.cluster.unwrap_or_else(|| config::CLUSTER_DEFAULT.to_owned()),
+            node_id,
+            client_address: self.advertise.unwrap_or_else(|| listen.clone()),
+            voters: self.peers.map_or_else(single, |Peers(peers)| peers),
+            peer_listen,
+            partitions: self.partitions.unwrap_or(config::PARTITIONS_DEFAULT),
+            tick: self.election_timeout.unwrap_or(config::ELECTION_TIMEOUT_DEFAULT) / config::ELECTION_TICKS,
+            heartbeat_ticks: config::HEARTBEAT_TICKS,
+            election_ticks: config::ELECTION_TICKS,
+        };
+        let data_dir = self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into());
+        Ok(ServeConfig {
+            node: node.checked()?,
+            listen,
+            data_dir,
+            threads,
+        })
+    }
+
+    /// A single node is node 1 unless it says otherwise; a node with peers must say, or all of them would be node 1.
+    fn own_id(&self) -> Result<NodeId, ConfigError> {
+        match (self.node_id, &self.peers) {
+            (Some(id), _) => Ok(NodeId(id)),
+            (None, Some(Peers(peers))) if peers.len() > 1 => Err(ConfigError::WhichNode(peers.len())),
+            (None, _) => Ok(NodeId(1)),
+        }
+    }
+}
+
+/// One thread on small machines, where threads only take turns; else one a core, as far as that helps.
+#[must_use]
+pub const fn threads_default(cores: usize) -> usize {
+    match cores {
+        0..=2 => 1,
+        3..=8 => cores,
+        _ => 8,
+    }
+}
+
+/// A peer list: `1=ADDR,2=ADDR` on the command line, and in a file either that or a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers(pub BTreeMap<NodeId, String>);
+
+impl FromStr for Peers {
+    type Err = ConfigError;
+
+    fn from_str(list: &str) -> Result<Self, ConfigError> {
+        config::parse_peers(list).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Peers {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "give peers as \"1=ADDR,2=ADDR\" or as a table of 1 = \"ADDR\""
+        )]
+        enum Shape {
+            List(String),
+            Table(BTreeMap<String, String>),
+        }
+        let peers = match Shape::deserialize(source)? {
+            Shape::List(list) => config::parse_peers(&list),
+            Shape::Table(table) => {
+                config::collect_peers(table.iter().map(|(id, address)| (id.as_str(), address.as_str())))
+            }
+        };
+        peers.map(Self).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(toml: &str) -> Result<ServeConfig, ConfigError> {
+        Settings::from_toml(toml).unwrap().resolve(2)
+    }
+
+    #[test]
+    fn with_no_setting_at_all_it_is_a_durable_single_node() {
+        let config = resolve("").unwrap();
+        assert_eq!(config.listen, "127.0.0.1:2070");
+        assert_eq!(config.data_dir, PathBuf::from("./kapu-data"));
+        assert_eq!(config.threads, 1);
+        assert_eq!(config.node.node_id, NodeId(1));
+        assert_eq!(config.node.client_address, "127.0.0.1:2070");
+        assert_eq!(config.node.voters.len(), 1);
+        assert_eq!(config.node.partitions, 8);
+        assert_eq!(config.node.tick, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_file_may_set_everything() {
+        let config = resolve(
+            r#"
+            node_id = 2
+            listen = "0.0.0.0:3070"
+            advertise = "b.example:3070"
+            data_dir = "/var/lib/kapu"
+            partitions = 64
+            cluster = "blue"
+            election_timeout = "1s"
+            threads = 4
+            [peers]
+            1 = "a.example:3071"
+            2 = "b.example:3071"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.listen, "0.0.0.0:3070");
+        assert_eq!(config.node.client_address, "b.example:3070");
+        assert_eq!(config.node.peer_listen, "b.example:3071");
+        assert_eq!(config.node.voters[&NodeId(1)], "a.example:3071");
+        assert_eq!((config.node.partitions, config.threads), (64, 4));
+        assert_eq!(config.node.cluster, "blue");
+        assert_eq!(config.node.tick, Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_peer_list_reads_the_same_as_text_and_as_a_table() {
+        let list = Settings::from_toml("peers = \"1=a:1, 2=b:2\"").unwrap();
+        let table = Settings::from_toml("[peers]\n1 = \"a:1\"\n2 = \"b:2\"").unwrap();
+        assert_eq!(list, table);
+        assert!(list.peers.is_some());
+    }
+
+    #[test]
+    fn what_is_set_wins_over_the_file_one_by_one() {
+        let flags = Settings {
+            listen: Some("h:1".into()),
+            ..Settings::default()
+        };
+        let file = Settings::from_toml("listen = \"h:2\"\npartitions = 3").unwrap();
+        let both = flags.or(file);
+        assert_eq!(both.listen.as_deref(), Some("h:1"));
+        assert_eq!(both.partitions, Some(3));
+    }
+
+    #[test]
+    fn unknown_and_misspelt_settings_in_a_file_are_refused_with_their_place() {
+        let failure = Settings::from_toml("listen = \"h:1\"\npartition = 3").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.message.contains("line 2") && failure.message.contains("partition"),
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn bad_values_in_a_file_say_what_to_give() {
+        for (toml, hint) in [
+            ("election_timeout = \"0s\"", "give at least 1ms"),
+            ("peers = \"1\"", "give ID=HOST:PORT"),
+            ("peers = 3", "give peers as"),
+            ("partitions = -1", "-1"),
+            ("[peers]\n1 = \"a:1\"\n01 = \"b:1\"", "node 1 is twice"),
+        ] {
+            let message = Settings::from_toml(toml).unwrap_err().message;
+            assert!(message.contains(hint), "{toml}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_node_with_peers_must_say_which_one_it_is() {
+        assert_eq!(resolve("peers = \"1=a:1,2=b:1\""), Err(ConfigError::WhichNode(2)));
+        assert_eq!(
+            resolve("peers = \"7=a:1\"\nnode_id = 7").unwrap().node.node_id,
+            NodeId(7)
+        );
+    }
+
+    #[test]
+    fn threads_follow_the_cores_within_bounds() {
+        assert_eq!([0, 1, 2, 3, 8, 64].map(threads_default), [1, 1, 1, 3, 8, 8]);
+        assert_eq!(resolve("threads = 0"), Err(ConfigError::Threads(0)));
+        assert_eq!(resolve("threads = 257"), Err(ConfigError::Threads(257)));
+    }
+}
