@@ -8,10 +8,13 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::api;
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::{BoxFuture, SystemClock};
 use crate::env::{Env, TokioSpawn};
+use crate::network::GrpcNetwork;
 use crate::node::NodeHandle;
+use crate::storage::file::FileDisk;
 
 /// The system's clock, network, files, tasks and entropy.
 ///
@@ -20,8 +23,8 @@ use crate::node::NodeHandle;
 pub fn production_env(data_dir: &Path) -> Result<Env, Failure> {
     Ok(Env {
         clock: Arc::new(SystemClock),
-        network: Arc::new(stub::GrpcNetwork), // MERGE: network::grpc::GrpcNetwork
-        disk: Arc::new(stub::FileDisk::new(data_dir)), // MERGE: storage::file::FileDisk
+        network: Arc::new(GrpcNetwork)
+        disk: Arc::new(FileDisk::new(data_dir))
         spawn: Arc::new(TokioSpawn),
         seed: entropy()?,
     })
@@ -46,72 +49,6 @@ pub async fn serve_clients(
     handle: NodeHandle,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(SocketAddr, BoxFuture<'static, ()>), Failure> {
-    // MERGE: crate::api::serve
-    stub::serve(address, handle, stop)
-        .await
-        .map_err(|error| Failure::new(Exit::No, format_args!("cannot listen on {address}: {error}")))
-}
-
-/// MERGE: delete. Parts that are built elsewhere; each refuses, so that nothing half-built is taken for the whole.
-mod stub {
-    use super::*;
-    use crate::env::{Disk, DiskFile, FrameHandler, FrameSink, Network, NetworkError};
-    use std::io;
-
-    pub struct GrpcNetwork;
-
-    impl Network for GrpcNetwork {
-        fn dial(&self, address: String) -> BoxFuture<'static, Result<Box<dyn FrameSink>, NetworkError>> {
-            Box::pin(async {
-                Err(NetworkError::Unreachable {
-                    address,
-                    reason: "not built in".into(),
-                })
-            })
-        }
-
-        fn listen(
-            &self,
-            address: String,
-            _handler: Arc<dyn FrameHandler>,
-            _stop: BoxFuture<'static, ()>,
-        ) -> BoxFuture<'static, Result<BoxFuture<'static, ()>, NetworkError>> {
-            Box::pin(async {
-                Err(NetworkError::Listen {
-                    address,
-                    reason: "not built in".into(),
-                })
-            })
-        }
-    }
-
-    pub struct FileDisk(String);
-
-    impl FileDisk {
-        pub fn new(path: &Path) -> Self {
-            Self(path.display().to_string())
-        }
-    }
-
-    impl Disk for FileDisk {
-        fn open(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn pace(&self) -> BoxFuture<'_, ()> {
-            Box::pin(async {})
-        }
-
-        fn location(&self) -> String {
-            self.0.clone()
-        }
-    }
-
-    pub async fn serve(
-        _address: &str,
-        _handle: NodeHandle,
-        _stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<(SocketAddr, BoxFuture<'static, ()>)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    let served = api::serve(address, Arc::new(handle), Box::pin(stop)).await;
+    served.map_err(|error| Failure::new(Exit::No, error))
 }
