@@ -75,6 +75,10 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// The most bytes of one request of a client.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of one answer to a request. A client refuses more.
+pub const REPLY_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of a node's status. A client refuses more.
+pub const STATUS_BYTES_MAX: usize = 256 * 1024;
 
 /// The most bytes that the committer joins into one group commit.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -97,6 +101,8 @@ const _: () = {
     assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
     assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
+    assert!(OWNER_BYTES_MAX + ADDRESS_BYTES_MAX + 1024 <= REPLY_BYTES_MAX);
+    assert!((PARTITIONS_MAX as usize) * 128 + NODES_MAX * (ADDRESS_BYTES_MAX + 16) <= STATUS_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);

@@ -192,6 +192,11 @@ fn decode_append(mut fields: Fields<'_>, term: Term) -> Result<Body, DecodeError
             _ => {}
         }
     }
+    if prev.term > term {
+        return Err(DecodeError::Inconsistent(
+            "an append is anchored in a later term than its own",
+        ));
+    }
     let mut last = prev;
     for entry in &mut entries {
         if entry.term < last.term || entry.term > term {
