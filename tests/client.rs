@@ -2,6 +2,8 @@
 //!
 //! One file a subject: routes and errors, acquisition, guards, and a sweep over seeds. The gRPC caller has tests of its own beside it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[path = "client/acquisition.rs"]
 mod acquisition;
 #[path = "client/attempts.rs"]
