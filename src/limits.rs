@@ -43,7 +43,7 @@ pub const APPEND_BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 /// The most bytes of entries that a leader appends before they commit. Past it, proposals are refused as overloaded.
 pub const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most bytes of recent entries that a partition keeps in memory; older ones are read from the log store.
-pub const LOG_TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const LOG_TAIL_BYTES_MAX: usize = 1024 * 1024;
 /// The most bytes of entries handed to a state machine at once.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -54,12 +54,25 @@ pub const PENDING_MESSAGES_MAX: usize = 4 * 1024;
 /// The most requests of one client connection that wait for their outcome. Past it the stream is not read.
 pub const PIPELINE_REQUESTS_MAX: usize = 4 * 1024;
 
+/// The most endpoints that a client knows, given and learnt together, and the most connections that it keeps.
+pub const CLIENT_ENDPOINTS_MAX: usize = 32;
+/// The most bytes of one endpoint: a DNS name of 253 bytes, a colon, a port.
+pub const ENDPOINT_BYTES_MAX: usize = 259;
+
 /// The most bytes of one frame between nodes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most messages of partitions in one frame.
+pub const FRAME_MESSAGES_MAX: usize = 8 * 1024;
+/// The longest address that a node tells of itself, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// The greatest term, index, round, sequence or incarnation that is taken from a peer: one more never overflows.
+pub const COUNTER_MAX: u64 = u64::MAX / 2;
 /// The most messages that wait for one peer. Past it they are dropped: Raft sends again.
 pub const PEER_QUEUE_MESSAGES_MAX: usize = 8 * 1024;
 /// The most bytes of entries that wait for one peer. Past it messages are dropped.
 pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most streams and unary calls that one client connection has open. Past it they wait at the client.
+pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// The most bytes of one request of a client.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
@@ -69,10 +82,12 @@ pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = {
     assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
+    assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
     assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
+    assert!(FRAME_MESSAGES_MAX <= PEER_QUEUE_MESSAGES_MAX);
     assert!(APPEND_BYTES_MAX <= GROUP_COMMIT_BYTES_MAX);
     assert!(UNCOMMITTED_BYTES_MAX >= APPEND_BYTES_IN_FLIGHT_MAX);
 };

@@ -65,23 +65,29 @@ pub struct ReadState {
 
 /// What is to be done after a batch of events.
 ///
-/// - `send` may leave at once, in parallel with `persist`.
-/// - `send_after_persist` leaves only when `persist` is durable.
-/// - `apply` is durable here and committed; `Raft::applied` says when it has been applied.
+/// - `send` may leave at once, in parallel with `persist`: a message whose truth rests on a write (a vote, an acknowledgement) is only
+///   made when that write is durable, so the shell cannot get the order wrong.
+/// - `apply` is durable here and committed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// To be made durable.
+    /// To be made durable; its id comes back in `Raft::persisted`.
     pub persist: Option<Persist>,
     /// To be sent now.
     pub send: Vec<Message>,
-    /// To be sent when `persist` is durable. Empty when there is none.
-    pub send_after_persist: Vec<Message>,
     /// Committed entries to apply, consecutive from the last applied one.
     pub apply: Vec<Entry>,
     /// The latest change of role, term or leader.
     pub role_change: Option<RoleChange>,
     /// Reads that a quorum confirmed.
-    pub read_states: Vec<ReadState>,
+    pub reads_confirmed: Vec<ReadState>,
     /// Reads that will never be confirmed: this replica leads no more.
     pub reads_failed: Vec<u64>,
+}
+
+impl Ready {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -1,0 +1,44 @@
+//! Why a unary call has no outcome, as a gRPC status.
+//!
+//! Every status made here carries the metadata `kapu-failure`: without it, a status comes from the transport, which never knows whether
+//! a request took effect.
+
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use crate::error::RequestError;
+
+/// The status of `error`, as `lock.proto` documents it.
+pub(super) fn status_of(error: &RequestError) -> Status {
+    let mut metadata = MetadataMap::new();
+    let (code, kind) = match error {
+        RequestError::InvalidInput(_) => (Code::InvalidArgument, "invalid-input"),
+        RequestError::NotLeader {
+            partition,
+            partitions,
+            leader,
+        } => {
+            put(&mut metadata, "kapu-partition", &partition.to_string());
+            put(&mut metadata, "kapu-partitions", &partitions.to_string());
+            if let Some(leader) = leader {
+                put(&mut metadata, "kapu-leader-node", &leader.node.to_string());
+                put(&mut metadata, "kapu-leader-address", &leader.address);
+            }
+            (Code::FailedPrecondition, "not-leader")
+        }
+        RequestError::Overloaded { .. } => (Code::ResourceExhausted, "overloaded"),
+        RequestError::Stopping => (Code::Aborted, "stopping"),
+        RequestError::Unknown(_) => (Code::Unknown, "unknown"),
+    };
+    put(&mut metadata, "kapu-failure", kind);
+    Status::with_metadata(code, error.to_string(), metadata)
+}
+
+/// Puts a value in, unless it is empty or cannot be in a header.
+fn put(metadata: &mut MetadataMap, key: &'static str, text: &str) {
+    if let Ok(value) = text.parse()
+        && !text.is_empty()
+    {
+        metadata.insert(key, value);
+    }
+}

@@ -1,0 +1,151 @@
+//! The shell around a partition: the only loop that awaits its mailbox, and the one that carries out what the core says.
+//!
+//! It takes everything that waits, hands each event to the core, then flushes once: that is where requests become batches. It never blocks
+//! and awaits nothing but the mailbox.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::Clock;
+use crate::partition::core::{Core, Effects};
+use crate::partition::event::Event;
+use crate::partition::mailbox::{Inbox, Mailbox};
+use crate::raft::{Message, Persist};
+use crate::status::PartitionStatus;
+use crate::storage::{LogStore, LogWrite, StateStore, StateWrite};
+use crate::types::PartitionId;
+
+/// The most events that are taken for one flush.
+const EVENTS_PER_FLUSH_MAX: usize = 4096;
+
+/// Carries messages to peers. Never blocks; may drop.
+pub trait Outbound: Send + Sync {
+    /// Sends these messages of one partition.
+    fn send(&self, partition: PartitionId, messages: Vec<Message>);
+}
+
+/// What all partitions of a node share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The logs.
+    pub log: Arc<dyn LogStore>,
+    /// The rows.
+    pub state: Arc<dyn StateStore>,
+    /// The peers.
+    pub outbound: Arc<dyn Outbound>,
+    /// Called when a partition cannot go on.
+    pub on_failure: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+/// The latest status of a partition, for whoever asks.
+pub type StatusCell = Arc<Mutex<PartitionStatus>>;
+
+/// One running partition.
+pub struct Actor {
+    partition: PartitionId,
+    core: Core,
+    inbox: Inbox,
+    mailbox: Mailbox,
+    shared: Shared,
+    status: StatusCell,
+}
+
+impl Actor {
+    /// An actor around `core`, fed by `inbox`.
+    #[must_use]
+    pub fn new(partition: PartitionId, core: Core, mailbox: Mailbox, inbox: Inbox, shared: Shared) -> Self {
+        let status = Arc::new(Mutex::new(core.status()));
+        Self {
+            partition,
+            core,
+            inbox,
+            mailbox,
+            shared,
+            status,
+        }
+    }
+
+    /// Where the latest status can be read.
+    #[must_use]
+    pub fn status(&self) -> StatusCell {
+        Arc::clone(&self.status)
+    }
+
+    /// Runs until it is told to stop, or every mailbox is gone.
+    pub async fn run(mut self) {
+        let mut events = Vec::new();
+        loop {
+            if self.inbox.take(&mut events, EVENTS_PER_FLUSH_MAX).await == 0 {
+                return;
+            }
+            let stop = events.iter().any(|event| matches!(event, Event::Stop));
+            events.drain(..).for_each(|event| self.core.handle(event));
+            let effects = self.core.flush(self.shared.clock.now());
+            let unreadable = self.carry_out(effects);
+            if stop || unreadable {
+                return;
+            }
+        }
+    }
+
+    /// Does what the core says. Says whether the partition cannot go on.
+    fn carry_out(&self, effects: Effects) -> bool {
+        let Effects {
+            persist,
+            send,
+            save,
+            compact,
+            role_changed,
+            unreadable,
+        } = effects;
+        if let Some(reason) = unreadable {
+            (self.shared.on_failure)(reason);
+            return true;
+        }
+        persist.into_iter().for_each(|persist| self.persist(persist));
+        if !send.is_empty() {
+            self.shared.outbound.send(self.partition, send);
+        }
+        if let Some((mark, rows)) = save {
+            let mailbox = self.mailbox.clone();
+            let done = Box::new(move || mailbox.push(Event::StateSaved(mark)));
+            self.shared.state.write(StateWrite {
+                partition: self.partition,
+                mark,
+                rows,
+                done,
+            });
+        }
+        if let Some(through) = compact {
+            self.shared.log.compact(self.partition, through);
+        }
+        self.publish(role_changed);
+        false
+    }
+
+    fn persist(&self, persist: Persist) {
+        let (mailbox, id) = (self.mailbox.clone(), persist.id);
+        let done = Box::new(move || mailbox.push(Event::Persisted(id)));
+        self.shared.log.write(LogWrite {
+            partition: self.partition,
+            persist,
+            done,
+        });
+    }
+
+    fn publish(&self, role_changed: bool) {
+        let status = self.core.status();
+        if role_changed {
+            let leader = status.leader.map(|node| node.0);
+            tracing::info!(
+                partition = self.partition.0,
+                role = status.role.as_str(),
+                term = status.term.0,
+                leader,
+                "role"
+            );
+        }
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}

@@ -1,0 +1,347 @@
+//! The partition's decisions: Raft, the state machine and the callers that wait, joined in one plain struct.
+//!
+//! Events go in one at a time; [`Core::flush`] then says everything that is to be done for all of them. It does no I/O and is told the time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::limits;
+use crate::machine::{Row, StateMachine};
+use crate::partition::event::{Event, Refusal, Reply};
+use crate::partition::log_clock::LogClock;
+use crate::partition::pending::Pending;
+use crate::raft::{Entry, Message, Persist, Position, ProposeError, Raft, Ready, Role};
+use crate::status::PartitionStatus;
+use crate::storage::StateMark;
+use crate::types::{Index, LogTime, PartitionId};
+use crate::wire::batch;
+
+/// Rows are saved once so many have changed,
+const SAVE_ROWS: usize = 8 * 1024;
+/// or so many ticks after the last time, if anything was applied.
+const SAVE_TICKS: u32 = 100;
+/// The log is compacted in steps of at least so many entries.
+const COMPACT_ENTRIES: u64 = 1024;
+
+/// What is to be done for a batch of events.
+#[derive(Default)]
+pub struct Effects {
+    /// Writes to the log, in order.
+    pub persist: Vec<Persist>,
+    /// Messages to peers.
+    pub send: Vec<Message>,
+    /// Rows to be saved.
+    pub save: Option<(StateMark, Vec<Row>)>,
+    /// The log may be let go of up to here.
+    pub compact: Option<Position>,
+    /// The role, term or leader changed.
+    pub role_changed: bool,
+    /// An entry that this version cannot read: the node must stop before it diverges.
+    pub unreadable: Option<String>,
+}
+
+/// One partition of one node.
+///
+/// - Log time of what is applied never goes back.
+/// - `saved.applied <= applied`: rows never run ahead of the log.
+pub struct Core {
+    partition: PartitionId,
+    raft: Raft,
+    machine: Box<dyn StateMachine>,
+    pending: Pending,
+    /// What was asked since the last flush.
+    commands: Vec<(Bytes, Reply)>,
+    questions: Vec<(Bytes, Reply)>,
+    /// Runs while this replica serves.
+    clock: Option<LogClock>,
+    applied: Position,
+    log_time: LogTime,
+    saved: StateMark,
+    saving: bool,
+    ticks_since_save: u32,
+    hand_over: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Core {
+    /// A partition whose machine was restored up to `mark`.
+    #[must_use]
+    pub fn new(partition: PartitionId, raft: Raft, mut machine: Box<dyn StateMachine>, mark: StateMark) -> Self {
+        machine.advance(mark.log_time);
+        Self {
+            partition,
+            raft,
+            machine,
+            pending: Pending::default(),
+            commands: Vec::new(),
+            questions: Vec::new(),
+            clock: None,
+            applied: mark.applied,
+            log_time: mark.log_time,
+            saved: mark,
+            saving: false,
+            ticks_since_save: 0,
+            hand_over: None,
+        }
+    }
+
+    /// What people may know of it.
+    #[must_use]
+    pub fn status(&self) -> PartitionStatus {
+        PartitionStatus {
+            partition: self.partition,
+            role: self.raft.role(),
+            term: self.raft.term(),
+            leader: self.raft.leader(),
+            last: self.raft.log().last().index,
+            commit: self.raft.log().commit(),
+            applied: self.applied.index,
+            durable: self.raft.log().durable(),
+        }
+    }
+
+    /// A hash of the replicated state.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.machine.digest()
+    }
+
+    /// Takes one event. What follows from it comes out of the next flush.
+    pub fn handle(&mut self, event: Event) {
+        match event {
+            Event::Tick => self.tick(),
+            Event::Message(message) => self.raft.step(message),
+            Event::Persisted(id) => self.raft.persisted(id),
+            Event::StateSaved(mark) => self.state_saved(mark),
+            Event::Propose { command, reply } => self.commands.push((command, reply)),
+            Event::Query { query, reply } => self.questions.push((query, reply)),
+            Event::HandOver(done) => self.begin_hand_over(done),
+            Event::Stop => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks_since_save = self.ticks_since_save.saturating_add(1);
+        self.raft.tick();
+    }
+
+    fn state_saved(&mut self, mark: StateMark) {
+        assert!(mark.applied >= self.saved.applied, "saved state never goes back");
+        self.saved = mark;
+        self.saving = false;
+    }
+
+    fn begin_hand_over(&mut self, done: Box<dyn FnOnce() + Send>) {
+        let successor = self.raft.transfer_leader();
+        self.hand_over = Some(done);
+        if successor.is_none() {
+            self.end_hand_over();
+        }
+    }
+
+    fn end_hand_over(&mut self) {
+        if let Some(done) = self.hand_over.take() {
+            done();
+        }
+    }
+
+    /// Everything that is to be done for the events since the last flush, at the monotonic time `now`.
+    pub fn flush(&mut self, now: Duration) -> Effects {
+        let mut effects = Effects::default();
+        self.propose_commands(now);
+        self.begin_reads();
+        self.drain_raft(now, &mut effects);
+        if self.bring_time_forward(now) {
+            self.drain_raft(now, &mut effects);
+        }
+        self.answer_reads(now);
+        self.save_state(&mut effects);
+        self.compact(&mut effects);
+        effects
+    }
+
+    fn drain_raft(&mut self, now: Duration, effects: &mut Effects) {
+        loop {
+            let ready = self.raft.ready();
+            if ready.is_empty() {
+                return;
+            }
+            self.take_ready(ready, now, effects);
+        }
+    }
+
+    fn take_ready(&mut self, ready: Ready, now: Duration, effects: &mut Effects) {
+        let Ready {
+            persist,
+            mut send,
+            apply,
+            role_change,
+            reads_confirmed,
+            reads_failed,
+        } = ready;
+        effects.persist.extend(persist);
+        effects.send.append(&mut send);
+        if role_change.is_some() {
+            effects.role_changed = true;
+            self.change_role();
+        }
+        for entry in apply {
+            if let Err(reason) = self.apply(&entry) {
+                effects.unreadable = Some(reason);
+            }
+        }
+        if self.clock.is_none() && self.raft.may_serve() {
+            self.clock = Some(LogClock::start(self.log_time, now));
+        }
+        reads_confirmed.into_iter().for_each(|read| self.pending.confirm(read));
+        let refusal = self.not_leader();
+        reads_failed
+            .into_iter()
+            .for_each(|context| self.pending.fail_read(context, refusal));
+    }
+
+    fn change_role(&mut self) {
+        self.clock = None;
+        self.pending.lose_leadership();
+        if self.raft.role() != Role::Leader {
+            self.end_hand_over();
+        }
+    }
+
+    fn not_leader(&self) -> Refusal {
+        Refusal::NotLeader(self.raft.leader().filter(|leader| *leader != self.raft.id()))
+    }
+
+    /// Proposes what was asked for, as few entries as their limits allow, stamped with log time.
+    fn propose_commands(&mut self, now: Duration) {
+        let mut commands = std::mem::take(&mut self.commands).into_iter().peekable();
+        while commands.peek().is_some() {
+            let (mut batch, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
+            let fits =
+                |bytes: usize, count: usize| bytes <= limits::ENTRY_BYTES_MAX / 2 && count < limits::ENTRY_COMMANDS_MAX;
+            while let Some((command, _)) = commands.peek()
+                && fits(bytes + command.len(), batch.len())
+            {
+                bytes += command.len();
+                let (command, reply) = commands.next().expect("just seen");
+                batch.push(command);
+                callers.push(reply);
+            }
+            self.propose(now, &batch, callers);
+        }
+    }
+
+    fn propose(&mut self, now: Duration, commands: &[Bytes], callers: Vec<Reply>) {
+        let Some(clock) = &mut self.clock else {
+            let refusal = self.not_leader();
+            return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
+        };
+        let payload = batch::encode_batch(clock.stamp(now), commands);
+        match self.raft.propose(vec![payload]) {
+            Ok(index) => self.pending.add_entry(index, callers),
+            Err(error) => {
+                let refusal = self.refusal(error);
+                callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
+            }
+        }
+    }
+
+    fn refusal(&self, error: ProposeError) -> Refusal {
+        match error {
+            ProposeError::NotLeader | ProposeError::HandingOver => self.not_leader(),
+            ProposeError::Overloaded => Refusal::Overloaded {
+                what: "the uncommitted bytes of the partition",
+                limit: limits::UNCOMMITTED_BYTES_MAX,
+            },
+        }
+    }
+
+    /// Proposes an empty batch when something ends and nothing else that is under way will bring time forward. Says whether it did.
+    fn bring_time_forward(&mut self, now: Duration) -> bool {
+        let (Some(clock), Some(deadline)) = (&mut self.clock, self.machine.next_deadline()) else {
+            return false;
+        };
+        let idle = self.raft.log().last().index == self.applied.index;
+        if !idle || clock.stamp(now) < deadline {
+            return false;
+        }
+        self.propose(now, &[], Vec::new());
+        true
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+        assert_eq!(
+            entry.index,
+            self.applied.index.next(),
+            "entries are applied in order, each once"
+        );
+        let callers = self.pending.take_entry(entry.index);
+        self.applied = Position {
+            term: entry.term,
+            index: entry.index,
+        };
+        if entry.payload.is_empty() {
+            return Ok(());
+        }
+        let batch = batch::decode_batch(&entry.payload).map_err(|error| {
+            format!(
+                "entry {} of partition {} cannot be read: {error}",
+                entry.index, self.partition
+            )
+        })?;
+        self.log_time = self.log_time.max(batch.log_time);
+        self.machine.advance(self.log_time);
+        let mut callers = callers.into_iter();
+        for command in batch.commands {
+            let outcome = self.machine.apply(self.log_time, command);
+            if let Some(reply) = callers.next() {
+                reply.send(Ok(outcome));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_reads(&mut self) {
+        if self.questions.is_empty() {
+            return;
+        }
+        let questions = std::mem::take(&mut self.questions);
+        let context = self.pending.add_read(questions);
+        if !self.raft.may_serve() || self.raft.read_index(context).is_err() {
+            self.pending.fail_read(context, self.not_leader());
+        }
+    }
+
+    fn answer_reads(&mut self, now: Duration) {
+        let questions = self.pending.take_answerable(self.applied.index);
+        let log_time = self.clock.as_mut().map_or(self.log_time, |clock| clock.stamp(now));
+        for (query, reply) in questions {
+            reply.send(Ok(self.machine.query(log_time, &query)));
+        }
+    }
+
+    /// Hands out the rows that changed, now and then, one write at a time.
+    fn save_state(&mut self, effects: &mut Effects) {
+        let news = self.applied > self.saved.applied;
+        let due = self.ticks_since_save >= SAVE_TICKS || self.machine.changes() >= SAVE_ROWS;
+        if self.saving || !news || !due {
+            return;
+        }
+        self.saving = true;
+        self.ticks_since_save = 0;
+        let mark = StateMark {
+            applied: self.applied,
+            log_time: self.log_time,
+        };
+        effects.save = Some((mark, self.machine.take_changes()));
+    }
+
+    /// Lets go of entries that every voter holds and whose effect is durable here.
+    fn compact(&mut self, effects: &mut Effects) {
+        let through: Index = self.raft.held_by_all().min(self.saved.applied.index);
+        let base = self.raft.log().base().index;
+        if through.0 >= base.0 + COMPACT_ENTRIES {
+            effects.compact = Some(self.raft.compact(through));
+        }
+    }
+}

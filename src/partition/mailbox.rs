@@ -1,0 +1,182 @@
+//! The way into a partition: one queue, bounded by kind.
+//!
+//! Requests are refused at their limit and peers' messages dropped (Raft sends again); ticks that wait are one tick. Completions have no bound
+//! of their own: there are only as many as writes are under way, and those are bounded by Raft's limits. No send ever blocks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::limits;
+use crate::partition::event::{Event, Refusal, Reply};
+use crate::raft::Message;
+
+/// A way into a partition. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailbox {
+    events: mpsc::UnboundedSender<Event>,
+    counters: Arc<Counters>,
+}
+
+/// What waits, by kind.
+#[derive(Default)]
+struct Counters {
+    requests: AtomicUsize,
+    messages: AtomicUsize,
+    tick: AtomicBool,
+}
+
+/// The receiving end, for the actor alone.
+pub struct Inbox {
+    events: mpsc::UnboundedReceiver<Event>,
+    counters: Arc<Counters>,
+}
+
+/// A mailbox and its receiving end.
+#[must_use]
+pub fn mailbox() -> (Mailbox, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let counters = Arc::new(Counters::default());
+    (
+        Mailbox {
+            events: sender,
+            counters: Arc::clone(&counters),
+        },
+        Inbox {
+            events: receiver,
+            counters,
+        },
+    )
+}
+
+impl Mailbox {
+    /// Hands over a command.
+    pub fn propose(&self, command: Bytes, reply: Reply) {
+        if let Some(reply) = self.admit(reply) {
+            self.push(Event::Propose { command, reply });
+        }
+    }
+
+    /// Hands over a question.
+    pub fn query(&self, query: Bytes, reply: Reply) {
+        if let Some(reply) = self.admit(reply) {
+            self.push(Event::Query { query, reply });
+        }
+    }
+
+    /// Hands over a peer's message, or drops it when too many wait.
+    pub fn deliver(&self, message: Message) {
+        if self.counters.messages.fetch_add(1, Ordering::Relaxed) < limits::PENDING_MESSAGES_MAX {
+            self.push(Event::Message(message));
+        } else {
+            self.counters.messages.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A tick has passed. One that still waits stands for all.
+    pub fn tick(&self) {
+        if !self.counters.tick.swap(true, Ordering::Relaxed) {
+            self.push(Event::Tick);
+        }
+    }
+
+    /// Hands over what has no bound of its own: completions, and the end.
+    pub fn push(&self, event: Event) {
+        // A partition that has ended drops the event, and with it a reply, which then says that the outcome is unknown.
+        drop(self.events.send(event));
+    }
+
+    /// Counts a request until it is answered, or refuses it.
+    fn admit(&self, reply: Reply) -> Option<Reply> {
+        let counters = Arc::clone(&self.counters);
+        if counters.requests.fetch_add(1, Ordering::Relaxed) >= limits::PENDING_REQUESTS_MAX {
+            counters.requests.fetch_sub(1, Ordering::Relaxed);
+            let what = "the requests that wait in the partition";
+            reply.send(Err(Refusal::Overloaded {
+                what,
+                limit: limits::PENDING_REQUESTS_MAX,
+            }));
+            return None;
+        }
+        Some(Reply::new(move |result| {
+            counters.requests.fetch_sub(1, Ordering::Relaxed);
+            reply.send(result);
+        }))
+    }
+}
+
+impl Inbox {
+    /// Waits for events and takes all that are there, up to `count`. Zero when every mailbox is gone.
+    pub async fn take(&mut self, events: &mut Vec<Event>, count: usize) -> usize {
+        let taken = self.events.recv_many(events, count).await;
+        for event in events.iter() {
+            match event {
+                Event::Tick => self.counters.tick.store(false, Ordering::Relaxed),
+                Event::Message(_) => drop(self.counters.messages.fetch_sub(1, Ordering::Relaxed)),
+                _ => {}
+            }
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::raft::Body;
+    use crate::types::{NodeId, Term};
+
+    fn drain(inbox: &mut Inbox) -> usize {
+        let mut count = 0;
+        while inbox.events.try_recv().is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn requests_over_the_limit_are_refused_at_once_and_room_returns() {
+        let (mailbox, mut inbox) = mailbox();
+        let (sender, receiver) = channel();
+        let ask = || {
+            let sender = sender.clone();
+            mailbox.propose(Bytes::new(), Reply::new(move |result| sender.send(result).unwrap()));
+        };
+        (0..limits::PENDING_REQUESTS_MAX).for_each(|_| ask());
+        assert!(receiver.try_recv().is_err(), "within the limit nobody is refused");
+        ask();
+        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded { .. }))));
+        assert_eq!(drain(&mut inbox), limits::PENDING_REQUESTS_MAX);
+        assert!(
+            receiver
+                .try_iter()
+                .all(|result| matches!(result, Err(Refusal::Unknown(_))))
+        );
+        ask();
+        assert_eq!(drain(&mut inbox), 1, "answered requests make room");
+    }
+
+    #[test]
+    fn messages_over_the_limit_are_dropped() {
+        let (mailbox, mut inbox) = mailbox();
+        let message = Message {
+            from: NodeId(1),
+            to: NodeId(2),
+            term: Term(1),
+            body: Body::TimeoutNow,
+        };
+        (0..limits::PENDING_MESSAGES_MAX + 10).for_each(|_| mailbox.deliver(message.clone()));
+        assert_eq!(drain(&mut inbox), limits::PENDING_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn ticks_that_wait_are_one_tick() {
+        let (mailbox, mut inbox) = mailbox();
+        (0..10).for_each(|_| mailbox.tick());
+        assert_eq!(drain(&mut inbox), 1);
+    }
+}

@@ -1,0 +1,131 @@
+//! The follower: takes a leader's entries, and acknowledges what is durable.
+//!
+//! It never acknowledges what it merely received. What it knows to be the leader's log (`matched`) and what is on its disk (`durable`)
+//! are kept apart, and an acknowledgement is the lesser of the two at the moment it leaves.
+
+use crate::raft::message::{Body, Entry, Position};
+use crate::raft::node::{Raft, RoleState};
+use crate::types::{Index, NodeId};
+
+/// What a follower remembers of the leader of this term.
+#[derive(Debug, Default)]
+pub struct Follower {
+    /// Up to here this log is known to be the leader's.
+    matched: Index,
+    /// The latest read round seen.
+    round: u64,
+    /// An acknowledgement is to be sent.
+    acknowledge: bool,
+}
+
+impl Raft {
+    /// Entries of the leader arrived (Raft section 5.3).
+    pub(super) fn handle_append(
+        &mut self,
+        from: NodeId,
+        prev: Position,
+        entries: Vec<Entry>,
+        commit: Index,
+        round: u64,
+    ) {
+        self.hear_leader(from, round);
+        if !self.log.matches(prev) {
+            let bound = Position {
+                index: prev.index.prev(),
+                term: prev.term,
+            };
+            let hint = self.log.meeting_point(bound);
+            let round = self.follower().round;
+            return self.send(
+                from,
+                Body::AppendRejected {
+                    prev: prev.index,
+                    hint,
+                    round,
+                },
+            );
+        }
+        let matched = entries.last().map_or(prev.index, |entry| entry.index);
+        self.assert_committed_entries_agree(&entries);
+        let news = self.log.splice(entries);
+        let follower = self.follower();
+        follower.matched = follower.matched.max(matched);
+        follower.acknowledge |= !news;
+        self.log.commit_to(commit.min(matched));
+    }
+
+    /// The leader lives. The commit index that it sends is never beyond what this replica acknowledged to it.
+    pub(super) fn handle_heartbeat(&mut self, from: NodeId, commit: Index, round: u64, compact: Index) {
+        self.hear_leader(from, round);
+        let commit = commit.min(self.follower().matched);
+        self.log.commit_to(commit);
+        self.held_by_all = self.held_by_all.max(compact);
+        let round = self.follower().round;
+        self.send(from, Body::HeartbeatResponse { round });
+    }
+
+    /// The leader asks this replica to take over.
+    pub(super) fn handle_timeout_now(&mut self, from: NodeId) {
+        if matches!(self.role, RoleState::Follower(_)) && self.leader == Some(from) {
+            self.start_election(true);
+        }
+    }
+
+    fn hear_leader(&mut self, from: NodeId, round: u64) {
+        assert!(
+            !matches!(self.role, RoleState::Leader(_)),
+            "nodes {} and {from} both lead term {}",
+            self.id(),
+            self.term()
+        );
+        assert!(
+            self.leader.is_none_or(|leader| leader == from),
+            "two nodes lead term {}",
+            self.term()
+        );
+        if !matches!(self.role, RoleState::Follower(_)) {
+            self.become_follower(self.term(), Some(from));
+        }
+        self.leader = Some(from);
+        self.elapsed = 0;
+        let follower = self.follower();
+        follower.round = follower.round.max(round);
+    }
+
+    fn assert_committed_entries_agree(&self, entries: &[Entry]) {
+        for entry in entries.iter().take_while(|entry| entry.index <= self.log.commit()) {
+            let here = self.log.term_at(entry.index);
+            assert!(
+                here.is_none_or(|term| term == entry.term),
+                "entry {} is committed here with term {here:?}, and the leader has it with term {}",
+                entry.index,
+                entry.term
+            );
+        }
+    }
+
+    /// An acknowledgement is due.
+    pub(super) fn acknowledge(&mut self) {
+        self.follower().acknowledge = true;
+    }
+
+    /// Sends the acknowledgement that is due, if one is.
+    pub(super) fn send_acknowledgement(&mut self) {
+        let durable = self.log.durable();
+        let follower = self.follower();
+        if !std::mem::take(&mut follower.acknowledge) {
+            return;
+        }
+        let (matched, round) = (follower.matched.min(durable), follower.round);
+        if let Some(leader) = self.leader {
+            self.send(leader, Body::AppendResponse { matched, round });
+        }
+    }
+
+    fn follower(&mut self) -> &mut Follower {
+        match &mut self.role {
+            RoleState::Follower(follower) => follower,
+            RoleState::Candidate(_) | RoleState::Leader(_) => unreachable!("only a follower listens to a leader"),
+        }
+    }
+}

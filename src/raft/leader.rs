@@ -1,0 +1,266 @@
+//! The leader: orders entries, replicates them, and says what is committed.
+//!
+//! It replicates in parallel with its own write, and counts itself only for what is durable on its own disk. It steps down when a
+//! majority is silent, or its own disk is, for one election time (check-quorum).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::limits;
+use crate::raft::log::Log;
+use crate::raft::message::{Body, Position};
+use crate::raft::node::{ProposeError, Raft, RoleState};
+use crate::raft::progress::{Mode, Progress};
+use crate::raft::read::Reads;
+use crate::raft::transfer::Transfer;
+use crate::types::{Index, NodeId};
+
+/// What a leader remembers.
+pub struct Leader {
+    /// Every voter but itself.
+    pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// The entry that opened its term; what came before is committed with it.
+    pub(super) opening: Index,
+    pub(super) reads: Reads,
+    pub(super) transfer: Option<Transfer>,
+    heartbeat_elapsed: u32,
+    quorum_elapsed: u32,
+    /// The last index and the bytes of each own entry that is not committed yet.
+    uncommitted: VecDeque<(Index, usize)>,
+    uncommitted_bytes: usize,
+}
+
+impl Raft {
+    /// Won: open the term with a no-op, through which all earlier entries commit (Raft section 5.4.2).
+    pub(super) fn become_leader(&mut self) {
+        assert_eq!(self.hard_state.vote, Some(self.id()), "a leader has its own vote");
+        assert!(self.hard_state_is_durable(), "a leader's own vote is durable");
+        let next = self.log.last().index.next();
+        let progress = self
+            .peers()
+            .into_iter()
+            .map(|peer| (peer, Progress::new(next)))
+            .collect();
+        self.leader = Some(self.id());
+        let opening = self.log.append(self.term(), Bytes::new());
+        self.role = RoleState::Leader(Leader {
+            progress,
+            opening,
+            reads: Reads::default(),
+            transfer: None,
+            heartbeat_elapsed: 0,
+            quorum_elapsed: 0,
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+        });
+    }
+
+    /// Whether this replica leads and has applied the entry that opened its term: before that, it knows too little to serve.
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        matches!(&self.role, RoleState::Leader(leader) if leader.opening <= self.log.applied())
+    }
+
+    pub(super) fn propose_as_leader(&mut self, payloads: Vec<Bytes>) -> Result<Index, ProposeError> {
+        let (term, first) = (self.term(), self.log.last().index.next());
+        let (leader, log) = self.leader_and_log().ok_or(ProposeError::NotLeader)?;
+        if leader.transfer.is_some() {
+            return Err(ProposeError::HandingOver);
+        }
+        if leader.uncommitted_bytes >= limits::UNCOMMITTED_BYTES_MAX {
+            return Err(ProposeError::Overloaded);
+        }
+        for payload in payloads {
+            assert!(
+                payload.len() <= limits::ENTRY_BYTES_MAX,
+                "a payload of {} bytes is over the limit",
+                payload.len()
+            );
+            let bytes = payload.len();
+            let index = log.append(term, payload);
+            leader.uncommitted.push_back((index, bytes));
+            leader.uncommitted_bytes += bytes;
+        }
+        Ok(first)
+    }
+
+    pub(super) fn tick_leader(&mut self) {
+        let (heartbeat_ticks, election_ticks) = (self.config.heartbeat_ticks, self.config.election_ticks);
+        let Some((leader, _)) = self.leader_and_log() else {
+            return;
+        };
+        leader.heartbeat_elapsed += 1;
+        leader.quorum_elapsed += 1;
+        let heartbeat = leader.heartbeat_elapsed >= heartbeat_ticks;
+        let check = leader.quorum_elapsed >= election_ticks;
+        if heartbeat {
+            leader.heartbeat_elapsed = 0;
+        }
+        if check {
+            leader.quorum_elapsed = 0;
+        }
+        if self.disk_silent >= election_ticks || check && !self.quorum_is_active() {
+            return self.become_follower(self.term(), None);
+        }
+        self.tick_transfer();
+        if heartbeat {
+            self.send_heartbeats();
+        }
+    }
+
+    /// Whether a majority was heard since this was last asked.
+    fn quorum_is_active(&mut self) -> bool {
+        let id = self.id();
+        let quorum = self.quorum.clone();
+        let Some((leader, _)) = self.leader_and_log() else {
+            return false;
+        };
+        let active = quorum.reached(|node| node == id || leader.progress[&node].active);
+        leader
+            .progress
+            .values_mut()
+            .for_each(|progress| progress.active = false);
+        active
+    }
+
+    pub(super) fn send_heartbeats(&mut self) {
+        let (commit, compact) = (self.log.commit(), self.held_by_all);
+        let Some((leader, _)) = self.leader_and_log() else {
+            return;
+        };
+        let round = leader.reads.round();
+        let of = |(peer, progress): (&NodeId, &Progress)| (*peer, commit.min(progress.matched()));
+        for (peer, commit) in leader.progress.iter().map(of).collect::<Vec<_>>() {
+            self.send(peer, Body::Heartbeat { commit, round, compact });
+        }
+    }
+
+    /// Sends every follower what it may be sent.
+    pub(super) fn replicate(&mut self) {
+        let confirm_reads = self.begin_read_round();
+        for peer in self.peers() {
+            let mut sent = false;
+            while self.send_append(peer, false) {
+                sent = true;
+            }
+            if confirm_reads && !sent {
+                self.send_append(peer, true);
+            }
+        }
+    }
+
+    /// Sends one append, an empty one if `even_empty`. Says whether one went out that may be followed by another.
+    fn send_append(&mut self, peer: NodeId, even_empty: bool) -> bool {
+        let Some((leader, log)) = self.leader_and_log() else {
+            return false;
+        };
+        let progress = leader.progress.get_mut(&peer).expect("every peer has a progress");
+        let may_send = progress.may_send(log.last().index);
+        // An entry below the base is gone: only a snapshot could help this follower.
+        let Some(prev) = log.position(progress.next().prev()) else {
+            return false;
+        };
+        if !may_send && !even_empty {
+            return false;
+        }
+        let entries = if may_send {
+            log.entries(prev.index.next(), limits::APPEND_BYTES_MAX)
+        } else {
+            Vec::new()
+        };
+        let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+        let last = entries.last().map_or(prev.index, |entry| entry.index);
+        if may_send {
+            progress.sent(last, bytes);
+        }
+        let more = progress.mode() == Mode::Replicate && last > prev.index;
+        let (commit, round) = (log.commit(), leader.reads.round());
+        self.send(
+            peer,
+            Body::Append {
+                prev,
+                entries,
+                commit,
+                round,
+            },
+        );
+        more
+    }
+
+    /// A follower has everything up to `matched`, durably.
+    pub(super) fn handle_append_response(&mut self, from: NodeId, matched: Index, round: u64) {
+        let last = self.log.last().index;
+        assert!(
+            matched <= last,
+            "node {from} acknowledges entry {matched}, and the leader's log ends at {last}"
+        );
+        let Some(progress) = self.heard_follower(from, round) else {
+            return;
+        };
+        if progress.accepted(matched) {
+            self.advance_commit();
+            self.continue_transfer(from);
+        }
+    }
+
+    /// A follower lacks the entry that an append was anchored at.
+    pub(super) fn handle_append_rejected(&mut self, from: NodeId, prev: Index, hint: Position, round: u64) {
+        let meeting = self.log.meeting_point(hint).index;
+        if let Some(progress) = self.heard_follower(from, round) {
+            progress.rejected(prev, meeting);
+        }
+    }
+
+    /// A follower lives.
+    pub(super) fn handle_heartbeat_response(&mut self, from: NodeId, round: u64) {
+        let Some(progress) = self.heard_follower(from, round) else {
+            return;
+        };
+        if progress.answered_heartbeat() {
+            self.send_append(from, true);
+        }
+    }
+
+    /// Any answer of this term proves that its sender still follows.
+    fn heard_follower(&mut self, from: NodeId, round: u64) -> Option<&mut Progress> {
+        let (leader, _) = self.leader_and_log()?;
+        let progress = leader.progress.get_mut(&from)?;
+        progress.active = true;
+        progress.round = progress.round.max(round);
+        self.confirm_reads();
+        let (leader, _) = self.leader_and_log()?;
+        leader.progress.get_mut(&from)
+    }
+
+    /// Commits what a majority holds durably, if it is of this term (Raft section 5.4.2, figure 8).
+    pub(super) fn advance_commit(&mut self) {
+        let (id, term, quorum) = (self.id(), self.term(), self.quorum.clone());
+        let Some((leader, log)) = self.leader_and_log() else {
+            return;
+        };
+        let matched = |node| {
+            if node == id {
+                log.durable()
+            } else {
+                leader.progress[&node].matched()
+            }
+        };
+        let held_by_all = quorum.least(matched);
+        let held_by_majority = quorum.reached(matched);
+        if log.term_at(held_by_majority) == Some(term) && log.commit_to(held_by_majority) {
+            while let Some((_, bytes)) = leader.uncommitted.pop_front_if(|(index, _)| *index <= held_by_majority) {
+                leader.uncommitted_bytes -= bytes;
+            }
+        }
+        self.held_by_all = self.held_by_all.max(held_by_all.min(self.log.commit()));
+        self.confirm_reads();
+    }
+
+    pub(super) fn leader_and_log(&mut self) -> Option<(&mut Leader, &mut Log)> {
+        match &mut self.role {
+            RoleState::Leader(leader) => Some((leader, &mut self.log)),
+            RoleState::Follower(_) | RoleState::Candidate(_) => None,
+        }
+    }
+}

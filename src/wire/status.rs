@@ -1,0 +1,84 @@
+//! What a node says of itself, on the wire.
+//!
+//! It is for people and for routing; nothing that a replica decides depends on it.
+
+use super::{DecodeError, check_limit, pb};
+use crate::limits;
+use crate::raft::Role;
+use crate::status::{NodeStatus, PartitionStatus};
+use crate::types::{Index, NodeId, PartitionId, Term};
+
+const ROLES: [Role; 4] = [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader];
+
+/// The public form of a status, with the version of this program.
+#[must_use]
+pub fn encode_status(status: NodeStatus) -> pb::StatusReply {
+    let node = |(node_id, address): (NodeId, String)| pb::NodeInfo {
+        node_id: node_id.0,
+        address,
+    };
+    pb::StatusReply {
+        cluster: status.cluster,
+        node_id: status.node_id.0,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: status.client_address,
+        nodes: status.nodes.into_iter().map(node).collect(),
+        partitions: status.partitions.iter().map(encode_partition).collect(),
+    }
+}
+
+fn encode_partition(status: &PartitionStatus) -> pb::PartitionStatus {
+    pb::PartitionStatus {
+        partition: status.partition.0,
+        role: status.role.as_str().to_owned(),
+        term: status.term.0,
+        leader: status.leader.map_or(0, |leader| leader.0),
+        last: status.last.0,
+        commit: status.commit.0,
+        applied: status.applied.0,
+        durable: status.durable.0,
+    }
+}
+
+/// A status in its public form.
+///
+/// # Errors
+/// [`DecodeError`] when there is no node in it, a role is not known, or there are more nodes or partitions than a cluster may have.
+pub fn decode_status(reply: pb::StatusReply) -> Result<NodeStatus, DecodeError> {
+    check_limit(
+        "the number of nodes",
+        reply.nodes.len() as u64,
+        limits::NODES_MAX as u64,
+    )?;
+    let partitions = reply.partitions.len() as u64;
+    check_limit("the number of partitions", partitions, limits::PARTITIONS_MAX.into())?;
+    if reply.node_id == 0 {
+        return Err(DecodeError::Missing("the node of a status"));
+    }
+    let node = |node: pb::NodeInfo| (NodeId(node.node_id), node.address);
+    Ok(NodeStatus {
+        cluster: reply.cluster,
+        node_id: NodeId(reply.node_id),
+        client_address: reply.address,
+        nodes: reply.nodes.into_iter().map(node).collect(),
+        partitions: reply
+            .partitions
+            .iter()
+            .map(decode_partition)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_partition(status: &pb::PartitionStatus) -> Result<PartitionStatus, DecodeError> {
+    let role = ROLES.into_iter().find(|role| role.as_str() == status.role);
+    Ok(PartitionStatus {
+        partition: PartitionId(status.partition),
+        role: role.ok_or(DecodeError::Missing("a known role"))?,
+        term: Term(status.term),
+        leader: (status.leader != 0).then_some(NodeId(status.leader)),
+        last: Index(status.last),
+        commit: Index(status.commit),
+        applied: Index(status.applied),
+        durable: Index(status.durable),
+    })
+}

@@ -1,0 +1,223 @@
+//! The partition's core by hand: events in, effects out, no clock, no disk, no network.
+
+#[path = "partition/bench_top.rs"]
+mod bench_top;
+
+use std::time::Duration;
+
+use bench_top::{Answer, Bench, replicas};
+use kapu::limits;
+use kapu::partition::Refusal;
+use kapu::raft::{Body, Role};
+use kapu::types::Index;
+
+#[test]
+fn outcome_is_told_only_when_the_entry_is_durable() {
+    let mut node = Bench::single();
+    let answer = node.propose("a");
+    node.flush();
+    assert_eq!(answer.get(), None, "nothing is durable yet");
+    node.persist_all();
+    assert_eq!(answer.text(), "a applied as 1");
+}
+
+#[test]
+fn commands_of_one_flush_share_one_entry() {
+    let mut node = Bench::single();
+    let before = node.core.status().last;
+    let answers: Vec<_> = ["a", "b", "c"].iter().map(|command| node.propose(command)).collect();
+    node.settle();
+    assert_eq!(node.core.status().last, before.next());
+    let texts: Vec<_> = answers.iter().map(Answer::text).collect();
+    assert_eq!(texts, ["a applied as 1", "b applied as 2", "c applied as 3"]);
+}
+
+#[test]
+fn commands_over_the_limit_of_an_entry_go_into_several() {
+    let mut node = Bench::single();
+    let before = node.core.status().last;
+    let answers: Vec<_> = (0..limits::ENTRY_COMMANDS_MAX + 1).map(|_| node.propose("a")).collect();
+    node.settle();
+    assert_eq!(node.core.status().last, before.next().next());
+    assert_eq!(
+        answers.last().unwrap().text(),
+        format!("a applied as {}", limits::ENTRY_COMMANDS_MAX + 1)
+    );
+}
+
+#[test]
+fn replica_that_does_not_lead_refuses_and_names_the_leader() {
+    let (mut follower, leader) = (Bench::of_three(1), bench_top::node(2));
+    let answer = follower.propose("a");
+    follower.settle();
+    assert_eq!(answer.get(), Some(Err(Refusal::NotLeader(None))));
+    follower.hear_leader(leader);
+    let answer = follower.propose("a");
+    let question = follower.query("count");
+    follower.settle();
+    assert_eq!(answer.get(), Some(Err(Refusal::NotLeader(Some(leader)))));
+    assert_eq!(question.get(), Some(Err(Refusal::NotLeader(Some(leader)))));
+}
+
+#[test]
+fn leader_serves_nothing_before_its_opening_entry_is_applied() {
+    let mut node = Bench::fresh_single();
+    node.tick_until(Role::Leader);
+    let (answer, question) = (node.propose("a"), node.query("count"));
+    node.flush();
+    assert_eq!(answer.get(), Some(Err(Refusal::NotLeader(None))));
+    assert_eq!(question.get(), Some(Err(Refusal::NotLeader(None))));
+}
+
+#[test]
+fn leader_that_is_deposed_tells_its_callers_that_the_outcome_is_unknown() {
+    let mut replicas = replicas();
+    let leader = 0;
+    replicas.elect(leader);
+    let (answer, question) = (replicas.node(leader).propose("a"), replicas.node(leader).query("count"));
+    replicas.node(leader).settle();
+    let deposer = bench_top::node((leader as u64 + 1) % 3 + 1);
+    let term = replicas.node(leader).core.status().term.next();
+    replicas.node(leader).step(
+        deposer,
+        term,
+        Body::Heartbeat {
+            commit: Index(0),
+            round: 0,
+            compact: Index(0),
+        },
+    );
+    replicas.node(leader).settle();
+    assert!(
+        matches!(answer.get(), Some(Err(Refusal::Unknown(_)))),
+        "the entry may yet be committed"
+    );
+    assert!(
+        matches!(question.get(), Some(Err(Refusal::NotLeader(_)))),
+        "a read that was not confirmed did nothing"
+    );
+}
+
+#[test]
+fn read_waits_for_a_majority_and_sees_what_was_acknowledged_before() {
+    let mut replicas = replicas();
+    let leader = 0;
+    replicas.elect(leader);
+    let write = replicas.node(leader).propose("a");
+    replicas.settle();
+    assert_eq!(write.text(), "a applied as 1");
+    let read = replicas.node(leader).query("count");
+    replicas.node(leader).settle();
+    assert_eq!(read.get(), None, "no majority has answered yet");
+    replicas.settle();
+    assert_eq!(read.text(), "count 1, alarms 0");
+}
+
+#[test]
+fn log_time_follows_the_monotonic_clock_and_goes_on_at_the_next_leader() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    replicas.node(0).now += Duration::from_secs(5);
+    replicas.node(0).propose("a");
+    replicas.settle();
+    let then = replicas.node(0).log_time();
+    assert!(then >= 5_000, "five seconds passed at the leader");
+    // A long time passes, and nobody but the followers' clocks notices.
+    (1..3).for_each(|follower| replicas.node(follower).now += Duration::from_secs(1_000_000));
+    replicas.node(0).hand_over();
+    replicas.settle();
+    let second = replicas.leader();
+    let write = replicas.node(second).propose("b");
+    replicas.settle();
+    assert_eq!(write.text(), "b applied as 2");
+    assert_eq!(
+        replicas.node(second).log_time(),
+        then,
+        "time without a leader does not count"
+    );
+}
+
+#[test]
+fn deadline_is_met_by_an_empty_entry_when_nobody_asks_for_anything() {
+    let mut node = Bench::single();
+    node.propose("alarm 700");
+    node.settle();
+    let before = node.core.status().last;
+    node.now += Duration::from_millis(600);
+    node.tick();
+    assert_eq!(node.core.status().last, before, "too early");
+    node.now += Duration::from_millis(200);
+    node.tick();
+    node.settle();
+    assert_eq!(node.core.status().last, before.next());
+    assert_eq!(node.query_now("count"), "count 1, alarms 1");
+    node.tick();
+    assert_eq!(node.core.status().last, before.next(), "one entry is enough");
+}
+
+#[test]
+fn restart_replays_only_what_came_after_the_saved_rows() {
+    let mut node = Bench::single();
+    (0..50).for_each(|_| drop(node.propose("a")));
+    node.settle();
+    node.save_state();
+    node.propose("b");
+    node.settle();
+    let digest = node.core.digest();
+    let mut node = node.restart();
+    node.tick_until(Role::Leader);
+    node.settle();
+    assert_eq!(node.core.digest(), digest);
+    assert_eq!(node.replayed(), 1, "only b was applied again");
+}
+
+#[test]
+fn log_is_compacted_only_below_saved_rows() {
+    let mut node = Bench::single();
+    for _ in 0..3_000 {
+        node.propose("a");
+        node.settle();
+    }
+    assert!(node.compacted.is_empty(), "no rows were saved yet");
+    node.save_state();
+    node.tick();
+    let through = node
+        .compacted
+        .last()
+        .expect("the log is compacted once the rows are saved")
+        .index;
+    assert!(through <= node.saved.applied.index);
+    let mut node = node.restart();
+    node.tick_until(Role::Leader);
+    node.settle();
+    assert_eq!(node.query_now("count"), "count 3000, alarms 0");
+}
+
+#[test]
+fn entry_of_a_newer_version_stops_the_partition() {
+    let mut follower = Bench::of_three(1);
+    let effects = follower.receive_entry(bench_top::node(2), b"\xff\xff\xff\xff not a batch");
+    assert!(
+        effects
+            .unreadable
+            .expect("it must not be skipped")
+            .contains("cannot be read")
+    );
+}
+
+#[test]
+fn handing_over_ends_when_another_leads() {
+    let mut replicas = replicas();
+    let leader = 0;
+    replicas.elect(leader);
+    let done = replicas.node(leader).hand_over();
+    replicas.settle();
+    assert!(done.is_set());
+    assert_ne!(replicas.node(leader).core.status().role, Role::Leader);
+}
+
+#[test]
+fn single_node_has_nobody_to_hand_over_to() {
+    let mut node = Bench::single();
+    assert!(node.hand_over().is_set());
+}

@@ -1,0 +1,454 @@
+//! A workbench for cores: a disk that is a vector, a clock that is a variable, a network that is a loop.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kapu::machine::{RestoreError, Row, StateMachine};
+use kapu::partition::{Core, Effects, Event, Refusal, Reply};
+use kapu::raft::{Body, Config, DurableLog, Entry, EntryReader, HardState, Message, Persist, Position, Raft, Role};
+use kapu::storage::StateMark;
+use kapu::types::{Index, LogTime, NodeId, PartitionId, Term};
+
+pub fn node(id: u64) -> NodeId {
+    NodeId(id)
+}
+
+/// What a machine did since it was made.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    applied: u64,
+    log_time: LogTime,
+}
+
+/// Counts commands and rings alarms; remembers how many it applied since it was made.
+#[derive(Default)]
+struct Counter {
+    count: u64,
+    alarms: u64,
+    alarm: Option<LogTime>,
+    changed: bool,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl StateMachine for Counter {
+    fn advance(&mut self, now: LogTime) {
+        let before = std::mem::replace(&mut self.seen.lock().unwrap().log_time, now);
+        assert!(now >= before, "log time went back");
+        if self.alarm.is_some_and(|alarm| alarm <= now) {
+            self.alarm = None;
+            self.alarms += 1;
+            self.changed = true;
+        }
+    }
+
+    fn apply(&mut self, now: LogTime, command: &[u8]) -> Bytes {
+        let command = std::str::from_utf8(command).unwrap();
+        if let Some(delay) = command.strip_prefix("alarm ") {
+            self.alarm = Some(now.after(delay.parse().unwrap()));
+        }
+        self.count += 1;
+        self.changed = true;
+        self.seen.lock().unwrap().applied += 1;
+        format!("{command} applied as {}", self.count).into()
+    }
+
+    fn query(&self, _now: LogTime, query: &[u8]) -> Bytes {
+        assert_eq!(query, b"count");
+        format!("count {}, alarms {}", self.count, self.alarms).into()
+    }
+
+    fn next_deadline(&self) -> Option<LogTime> {
+        self.alarm
+    }
+
+    fn changes(&self) -> usize {
+        usize::from(self.changed)
+    }
+
+    fn take_changes(&mut self) -> Vec<Row> {
+        self.changed = false;
+        let value = [self.count, self.alarms].map(u64::to_le_bytes).concat();
+        vec![Row {
+            key: Bytes::from_static(b"counter"),
+            value: Some(value.into()),
+        }]
+    }
+
+    fn restore(&mut self, _key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        self.count = u64::from_le_bytes(value[..8].try_into().unwrap());
+        self.alarms = u64::from_le_bytes(value[8..].try_into().unwrap());
+        Ok(())
+    }
+
+    fn digest(&self) -> u64 {
+        self.count * 1000 + self.alarms
+    }
+}
+
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<Durable>>);
+
+#[derive(Default)]
+struct Durable {
+    hard_state: HardState,
+    base: Position,
+    entries: Vec<Entry>,
+    rows: Vec<Row>,
+    mark: StateMark,
+}
+
+impl EntryReader for Disk {
+    fn read(&self, first: Index, last: Index, _bytes_max: usize) -> Vec<Entry> {
+        let durable = self.0.lock().unwrap();
+        durable
+            .entries
+            .iter()
+            .filter(|entry| (first..=last).contains(&entry.index))
+            .cloned()
+            .collect()
+    }
+}
+
+impl Disk {
+    fn write(&self, persist: &Persist) {
+        let mut durable = self.0.lock().unwrap();
+        durable.hard_state = persist.hard_state.unwrap_or(durable.hard_state);
+        if let Some(first) = persist.entries.first() {
+            durable.entries.retain(|entry| entry.index < first.index);
+        }
+        durable.entries.extend(persist.entries.iter().cloned());
+    }
+
+    fn log(&self) -> (HardState, DurableLog) {
+        let durable = self.0.lock().unwrap();
+        let mut term_runs: Vec<Position> = Vec::new();
+        for entry in durable.entries.iter().filter(|entry| entry.index > durable.base.index) {
+            if term_runs.last().is_none_or(|run| run.term != entry.term) {
+                term_runs.push(Position {
+                    term: entry.term,
+                    index: entry.index,
+                });
+            }
+        }
+        let last = durable.entries.last().map_or(durable.base, |e| Position {
+            term: e.term,
+            index: e.index,
+        });
+        (
+            durable.hard_state,
+            DurableLog {
+                base: durable.base,
+                last,
+                term_runs,
+            },
+        )
+    }
+}
+
+/// What a caller was told.
+#[derive(Clone, Default)]
+pub struct Answer(Arc<Mutex<Option<Result<Bytes, Refusal>>>>);
+
+impl Answer {
+    fn reply(&self) -> Reply {
+        let cell = Arc::clone(&self.0);
+        Reply::new(move |result| assert!(cell.lock().unwrap().replace(result).is_none(), "answered twice"))
+    }
+
+    pub fn get(&self) -> Option<Result<Bytes, Refusal>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn text(&self) -> String {
+        let bytes = self.get().expect("answered").expect("with an outcome");
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+}
+
+/// Something that happens once.
+#[derive(Clone, Default)]
+pub struct Flag(Arc<Mutex<bool>>);
+
+impl Flag {
+    pub fn is_set(&self) -> bool {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// One core with all that it needs.
+pub struct Bench {
+    pub core: Core,
+    pub now: Duration,
+    pub sent: Vec<Message>,
+    pub saved: StateMark,
+    pub compacted: Vec<Position>,
+    disk: Disk,
+    voters: Vec<NodeId>,
+    id: NodeId,
+    writing: Vec<Persist>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Bench {
+    fn boot(id: NodeId, voters: Vec<NodeId>, disk: Disk, now: Duration) -> Self {
+        let config = Config {
+            id,
+            voters: voters.clone(),
+            heartbeat_ticks: 2,
+            election_ticks: 10,
+        };
+        let (hard_state, log) = disk.log();
+        let (mark, rows) = {
+            let durable = disk.0.lock().unwrap();
+            (durable.mark, durable.rows.clone())
+        };
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let mut machine = Counter {
+            seen: Arc::clone(&seen),
+            ..Counter::default()
+        };
+        for row in rows {
+            machine.restore(&row.key, &row.value.unwrap()).unwrap();
+        }
+        let rng = kapu::env::rng(id.0, "raft");
+        let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(disk.clone()), rng);
+        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark);
+        let (sent, compacted, writing) = Default::default();
+        Self {
+            core,
+            now,
+            sent,
+            saved: mark,
+            compacted,
+            disk,
+            voters,
+            id,
+            writing,
+            seen,
+        }
+    }
+
+    pub fn fresh_single() -> Self {
+        Self::boot(node(1), vec![node(1)], Disk::default(), Duration::from_secs(77))
+    }
+
+    /// A single node that leads and serves.
+    pub fn single() -> Self {
+        let mut bench = Self::fresh_single();
+        bench.tick_until(Role::Leader);
+        bench.settle();
+        bench
+    }
+
+    pub fn of_three(id: u64) -> Self {
+        Self::boot(
+            node(id),
+            (1..=3).map(node).collect(),
+            Disk::default(),
+            Duration::from_secs(100 * id),
+        )
+    }
+
+    /// The process ends and starts again: what was not durable is gone.
+    pub fn restart(self) -> Self {
+        Self::boot(self.id, self.voters, self.disk, self.now)
+    }
+
+    pub fn replayed(&self) -> u64 {
+        self.seen.lock().unwrap().applied
+    }
+
+    pub fn propose(&mut self, command: &str) -> Answer {
+        let answer = Answer::default();
+        self.core.handle(Event::Propose {
+            command: command.to_owned().into(),
+            reply: answer.reply(),
+        });
+        answer
+    }
+
+    pub fn query(&mut self, query: &str) -> Answer {
+        let answer = Answer::default();
+        self.core.handle(Event::Query {
+            query: query.to_owned().into(),
+            reply: answer.reply(),
+        });
+        answer
+    }
+
+    pub fn query_now(&mut self, query: &str) -> String {
+        let answer = self.query(query);
+        self.settle();
+        answer.text()
+    }
+
+    pub fn hand_over(&mut self) -> Flag {
+        let flag = Flag::default();
+        let cell = Arc::clone(&flag.0);
+        self.core
+            .handle(Event::HandOver(Box::new(move || *cell.lock().unwrap() = true)));
+        self.flush();
+        flag
+    }
+
+    pub fn log_time(&self) -> u64 {
+        self.seen.lock().unwrap().log_time.0
+    }
+
+    pub fn step(&mut self, from: NodeId, term: Term, body: Body) {
+        self.core.handle(Event::Message(Message {
+            from,
+            to: self.id,
+            term,
+            body,
+        }));
+    }
+
+    pub fn hear_leader(&mut self, leader: NodeId) {
+        self.step(
+            leader,
+            Term(1),
+            Body::Heartbeat {
+                commit: Index(0),
+                round: 0,
+                compact: Index(0),
+            },
+        );
+        self.settle();
+    }
+
+    /// An entry with this payload arrives, and is committed.
+    pub fn receive_entry(&mut self, leader: NodeId, payload: &'static [u8]) -> Effects {
+        let entry = Entry {
+            index: Index(1),
+            term: Term(1),
+            payload: Bytes::from_static(payload),
+        };
+        let (prev, commit) = (Position::default(), Index(1));
+        self.step(
+            leader,
+            Term(1),
+            Body::Append {
+                prev,
+                entries: vec![entry],
+                commit,
+                round: 0,
+            },
+        );
+        self.flush();
+        self.complete_write();
+        self.core.flush(self.now)
+    }
+
+    pub fn tick(&mut self) {
+        self.core.handle(Event::Tick);
+        self.flush();
+    }
+
+    /// Ticks until this role is reached; what the new role writes is still under way then.
+    pub fn tick_until(&mut self, role: Role) {
+        for _ in 0..100 {
+            self.tick();
+            while self.core.status().role != role && !self.writing.is_empty() {
+                self.complete_write();
+            }
+            if self.core.status().role == role {
+                return;
+            }
+        }
+        panic!("never became {role:?}");
+    }
+
+    fn complete_write(&mut self) {
+        let persist = self.writing.remove(0);
+        self.disk.write(&persist);
+        self.core.handle(Event::Persisted(persist.id));
+    }
+
+    pub fn flush(&mut self) {
+        let effects = self.core.flush(self.now);
+        assert_eq!(effects.unreadable, None);
+        self.writing.extend(effects.persist);
+        self.sent.extend(effects.send);
+        self.compacted.extend(effects.compact);
+        if let Some(base) = effects.compact {
+            self.disk.0.lock().unwrap().base = base;
+        }
+        if let Some((mark, rows)) = effects.save {
+            let mut durable = self.disk.0.lock().unwrap();
+            (durable.mark, durable.rows, self.saved) = (mark, rows, mark);
+            drop(durable);
+            self.core.handle(Event::StateSaved(mark));
+        }
+    }
+
+    pub fn persist_all(&mut self) {
+        while !self.writing.is_empty() {
+            self.complete_write();
+        }
+        self.flush();
+    }
+
+    /// Flushes and writes until nothing is left to do here.
+    pub fn settle(&mut self) {
+        self.flush();
+        while !self.writing.is_empty() {
+            self.persist_all();
+        }
+    }
+
+    /// Lets enough ticks pass for the rows to be saved.
+    pub fn save_state(&mut self) {
+        for _ in 0..110 {
+            self.tick();
+            self.settle();
+        }
+    }
+}
+
+/// Three replicas and the network between them.
+pub struct Replicas(Vec<Bench>);
+
+pub fn replicas() -> Replicas {
+    Replicas((1..=3).map(Bench::of_three).collect())
+}
+
+impl Replicas {
+    pub fn node(&mut self, index: usize) -> &mut Bench {
+        &mut self.0[index]
+    }
+
+    /// Delivers everything until all is quiet.
+    pub fn settle(&mut self) {
+        loop {
+            let mut messages = Vec::new();
+            for bench in &mut self.0 {
+                bench.settle();
+                messages.append(&mut bench.sent);
+            }
+            if messages.is_empty() {
+                return;
+            }
+            for message in messages {
+                let to = usize::try_from(message.to.0).unwrap() - 1;
+                self.0[to].core.handle(Event::Message(message));
+            }
+        }
+    }
+
+    /// Makes this replica of a fresh group the leader: the others have not lost patience yet.
+    pub fn elect(&mut self, index: usize) {
+        for _ in 0..20 {
+            self.0[index].tick();
+            self.settle();
+        }
+        assert_eq!(self.leader(), index);
+    }
+
+    /// Who leads.
+    pub fn leader(&self) -> usize {
+        let leads = |bench: &Bench| bench.core.status().role == Role::Leader;
+        self.0.iter().position(leads).expect("somebody leads")
+    }
+}
