@@ -1,6 +1,5 @@
 //! The outside world of a production node: the one place where the binary builds [`Env`].
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +7,11 @@ use std::sync::Arc;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::api;
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::{BoxFuture, SystemClock};
 use crate::env::{Env, TokioSpawn};
+use crate::network::grpc::GrpcNetwork;
 use crate::node::NodeHandle;
 
 /// The system's clock, network, files, tasks and entropy.
@@ -20,7 +21,7 @@ use crate::node::NodeHandle;
 pub fn production_env(data_dir: &Path) -> Result<Env, Failure> {
     Ok(Env {
         clock: Arc::new(SystemClock),
-        network: Arc::new(stub::GrpcNetwork), // MERGE: network::grpc::GrpcNetwork
+        network: Arc::new(GrpcNetwork),
         disk: Arc::new(stub::FileDisk::new(data_dir)), // MERGE: storage::file::FileDisk
         spawn: Arc::new(TokioSpawn),
         seed: entropy()?,
@@ -44,46 +45,19 @@ pub fn entropy() -> Result<u64, Failure> {
 pub async fn serve_clients(
     address: &str,
     handle: NodeHandle,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: BoxFuture<'static, ()>,
 ) -> Result<(SocketAddr, BoxFuture<'static, ()>), Failure> {
-    // MERGE: crate::api::serve
-    stub::serve(address, handle, stop)
-        .await
-        .map_err(|error| Failure::new(Exit::No, format_args!("cannot listen on {address}: {error}")))
+    let served = api::serve(address, Arc::new(handle), stop).await;
+    served.map_err(|error| Failure::new(Exit::No, error))
 }
 
-/// MERGE: delete. Parts that are built elsewhere; each refuses, so that nothing half-built is taken for the whole.
+/// MERGE: delete. Refuses, so that nothing half-built is taken for the whole.
 mod stub {
-    use super::*;
-    use crate::env::{Disk, DiskFile, FrameHandler, FrameSink, Network, NetworkError};
     use std::io;
+    use std::path::Path;
 
-    pub struct GrpcNetwork;
-
-    impl Network for GrpcNetwork {
-        fn dial(&self, address: String) -> BoxFuture<'static, Result<Box<dyn FrameSink>, NetworkError>> {
-            Box::pin(async {
-                Err(NetworkError::Unreachable {
-                    address,
-                    reason: "not built in".into(),
-                })
-            })
-        }
-
-        fn listen(
-            &self,
-            address: String,
-            _handler: Arc<dyn FrameHandler>,
-            _stop: BoxFuture<'static, ()>,
-        ) -> BoxFuture<'static, Result<BoxFuture<'static, ()>, NetworkError>> {
-            Box::pin(async {
-                Err(NetworkError::Listen {
-                    address,
-                    reason: "not built in".into(),
-                })
-            })
-        }
-    }
+    use crate::clock::BoxFuture;
+    use crate::env::{Disk, DiskFile};
 
     pub struct FileDisk(String);
 
@@ -105,13 +79,5 @@ mod stub {
         fn location(&self) -> String {
             self.0.clone()
         }
-    }
-
-    pub async fn serve(
-        _address: &str,
-        _handle: NodeHandle,
-        _stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<(SocketAddr, BoxFuture<'static, ()>)> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -176,7 +176,7 @@ impl ClusterView {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::types::{Index, Term};
 
