@@ -1,6 +1,5 @@
 //! The outside world of a production node: the one place where the binary builds [`Env`].
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use crate::api;
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::{BoxFuture, SystemClock};
 use crate::env::{Env, TokioSpawn};
-use crate::network::GrpcNetwork;
+use crate::network::grpc::GrpcNetwork;
 use crate::node::NodeHandle;
 use crate::storage::file::FileDisk;
 
@@ -23,8 +22,8 @@ use crate::storage::file::FileDisk;
 pub fn production_env(data_dir: &Path) -> Result<Env, Failure> {
     Ok(Env {
         clock: Arc::new(SystemClock),
-        network: Arc::new(GrpcNetwork)
-        disk: Arc::new(FileDisk::new(data_dir))
+        network: Arc::new(GrpcNetwork),
+        disk: Arc::new(FileDisk::new(data_dir)),
         spawn: Arc::new(TokioSpawn),
         seed: entropy()?,
     })
@@ -47,8 +46,8 @@ pub fn entropy() -> Result<u64, Failure> {
 pub async fn serve_clients(
     address: &str,
     handle: NodeHandle,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: BoxFuture<'static, ()>,
 ) -> Result<(SocketAddr, BoxFuture<'static, ()>), Failure> {
-    let served = api::serve(address, Arc::new(handle), Box::pin(stop)).await;
+    let served = api::serve(address, Arc::new(handle), stop).await;
     served.map_err(|error| Failure::new(Exit::No, error))
 }

@@ -122,7 +122,7 @@ impl Clients {
             // The other end is dropped only after the signal, or together with everything.
             let _ = stopping.await;
         };
-        let (_, serving) = seams::serve_clients(address, node.handle(), until).await?;
+        let (_, serving) = seams::serve_clients(address, node.handle(), Box::pin(until)).await?;
         let serving = async move {
             serving.await;
             let _ = tell.send(());

@@ -68,57 +68,67 @@ fn host_port(endpoint: &str) -> &str {
         .trim_end_matches('/')
 }
 
+/// Every node that any answer knows, with its address where one knows that, too.
+fn known_addresses(answers: &[Answer]) -> BTreeMap<NodeId, String> {
+    let mut addresses: BTreeMap<NodeId, String> = BTreeMap::new();
+    let said = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    for (node, address) in said.flat_map(|status| &status.nodes) {
+        let known = addresses.entry(*node).or_default();
+        if known.is_empty() {
+            known.clone_from(address);
+        }
+    }
+    addresses
+}
+
 impl ClusterView {
     /// Puts answers together: each node once, whoever knows it.
     #[must_use]
     pub fn of(answers: Vec<Answer>) -> Self {
-        let mut addresses: BTreeMap<NodeId, String> = BTreeMap::new();
-        let mut said: BTreeMap<NodeId, (String, NodeStatus)> = BTreeMap::new();
+        let mut known = known_addresses(&answers);
+        let mut nodes = BTreeMap::new();
         let mut silent: BTreeMap<String, String> = BTreeMap::new();
         for (endpoint, answer) in answers {
-            let endpoint = host_port(&endpoint).to_owned();
+            let address = host_port(&endpoint).to_owned();
             match answer {
                 Ok(status) => {
-                    for (node, address) in &status.nodes {
-                        let known = addresses.entry(*node).or_default();
-                        if known.is_empty() {
-                            known.clone_from(address);
-                        }
-                    }
-                    said.insert(status.node_id, (endpoint, status));
+                    known.remove(&status.node_id);
+                    let node = Some(status.node_id);
+                    nodes.insert(
+                        status.node_id,
+                        NodeView {
+                            node,
+                            address,
+                            state: Ok(status),
+                        },
+                    );
                 }
                 Err(reason) => {
-                    silent.insert(endpoint, reason);
+                    silent.insert(address, reason);
                 }
             }
         }
-        let mut nodes = Vec::new();
-        for (node, (address, status)) in said {
-            addresses.remove(&node);
-            nodes.push(NodeView {
-                node: Some(node),
-                address,
-                state: Ok(status),
-            });
-        }
-        for (node, address) in addresses {
+        for (node, address) in known {
             let reason = silent
                 .remove(&address)
                 .unwrap_or_else(|| "no other node knows its address yet".to_owned());
-            nodes.push(NodeView {
-                node: Some(node),
-                address,
-                state: Err(reason),
-            });
+            nodes.insert(
+                node,
+                NodeView {
+                    node: Some(node),
+                    address,
+                    state: Err(reason),
+                },
+            );
         }
-        nodes.sort_by_key(|view| view.node);
         let strangers = silent.into_iter().map(|(address, reason)| NodeView {
             node: None,
             address,
             state: Err(reason),
         });
-        nodes.extend(strangers);
-        Self { nodes }
+        Self {
+            nodes: nodes.into_values().chain(strangers).collect(),
+        }
     }
 
     /// What each node that answered says.
@@ -166,7 +176,7 @@ impl ClusterView {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::types::{Index, Term};
 

@@ -5,6 +5,7 @@
 
 pub mod data;
 pub mod nodes;
+pub mod plan;
 pub mod ports;
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use crate::cli::child::Child;
 use crate::cli::dev::data::DataDir;
-use crate::cli::dev::nodes::{Death, Nodes, Plan};
+use crate::cli::dev::nodes::{Death, Nodes};
+use crate::cli::dev::plan::Plan;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::logging::LogFormat;
 use crate::cli::output::{note, print, progress, progress_end, table};

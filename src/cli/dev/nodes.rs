@@ -3,20 +3,18 @@
 //! Each leads a process group of its own, so that Ctrl-C at the terminal ends them in order, through `kapu dev`, and not all at once behind
 //! its back. Each holds a pipe as its stdin; when `kapu dev` dies the pipe ends, and so do they.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use crate::cli::dev::plan::Plan;
 use crate::cli::dev::ports::free_addresses;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::logging::LogFormat;
 use crate::clock::{Clock, SystemClock};
 
 /// How often the nodes are looked at.
@@ -26,34 +24,20 @@ const TAIL_LINES: usize = 15;
 /// What a node says when somebody else has its port.
 const PORT_TAKEN: &str = "cannot listen on";
 
-/// What is to be started.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The binary `kapu`.
-    pub binary: PathBuf,
-    /// Where data and logs go.
-    pub data: PathBuf,
-    /// How many nodes.
-    pub nodes: u64,
-    /// How many partitions, unless the default.
-    pub partitions: Option<u32>,
-    /// The shape of the logs.
-    pub log_format: LogFormat,
-}
-
 /// The nodes, running or not.
 pub struct Nodes {
     plan: Plan,
     running: Vec<Node>,
 }
 
-struct Node {
-    id: u64,
-    address: String,
-    pid: u32,
-    log: PathBuf,
-    process: Child,
-    ended: bool,
+/// One node's process.
+pub(super) struct Node {
+    pub(super) id: u64,
+    pub(super) address: String,
+    pub(super) pid: u32,
+    pub(super) log: PathBuf,
+    pub(super) process: Child,
+    pub(super) ended: bool,
 }
 
 /// A node that ended without having been asked to.
@@ -193,67 +177,6 @@ impl Node {
             // It may have ended in this very moment.
             let _ = kill_process(pid, Signal::TERM);
         }
-    }
-}
-
-impl Plan {
-    fn start(&self, id: u64, address: String, peers: &[String]) -> io::Result<Node> {
-        let log = self.data.join(format!("node-{id}.log"));
-        let file = File::create(&log)?;
-        let mut command = Command::new(&self.binary);
-        command
-            .args(self.arguments(id, &address, peers))
-            .process_group(0)
-            .kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
-        // The flags are all that counts: a variable meant for the clients, or for another node, must not reach this one.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KAPU_")) {
-            command.env_remove(name);
-        }
-        if std::env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", "info");
-        }
-        let process = command.spawn()?;
-        let pid = process.id().expect("a child that was just started has an id");
-        Ok(Node {
-            id,
-            address,
-            pid,
-            log,
-            process,
-            ended: false,
-        })
-    }
-
-    fn arguments(&self, id: u64, address: &str, peers: &[String]) -> Vec<OsString> {
-        let list: Vec<_> = (1..)
-            .zip(peers)
-            .map(|(id, address): (u64, _)| format!("{id}={address}"))
-            .collect();
-        let mut arguments: Vec<OsString> = ["serve", "--exit-with-parent", "--node-id"]
-            .map(OsString::from)
-            .to_vec();
-        arguments.extend(
-            [
-                id.to_string(),
-                "--listen".into(),
-                address.into(),
-                "--peers".into(),
-                list.join(","),
-            ]
-            .map(OsString::from),
-        );
-        arguments.extend([
-            "--data-dir".into(),
-            self.data.join(format!("node-{id}")).into_os_string(),
-        ]);
-        if let Some(partitions) = self.partitions {
-            arguments.extend(["--partitions".into(), partitions.to_string().into()]);
-        }
-        if self.log_format == LogFormat::Json {
-            arguments.extend(["--log-format".into(), "json".into()]);
-        }
-        arguments
     }
 }
 

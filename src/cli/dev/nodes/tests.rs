@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::logging::LogFormat;
 
 const LONG: Duration = Duration::from_secs(60);
 /// Runs until its stdin ends or it is asked to stop.
