@@ -2,6 +2,8 @@
 //!
 //! One conformance suite for every store, what is refused at the door, and crashes at every sync.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "storage/conformance.rs"]
 mod conformance;
 #[path = "storage/crash.rs"]

@@ -270,5 +270,8 @@ fn a_bit_flip_anywhere_in_a_closed_file_is_refused_or_changes_nothing() {
             }
         }
     }
-    assert!(refusals > 2, "{refusals} of 60 were refused: the rest hit pages that are not in use");
+    assert!(
+        refusals > 2,
+        "{refusals} of 60 were refused: the rest hit pages that are not in use"
+    );
 }
