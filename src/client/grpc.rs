@@ -4,7 +4,6 @@
 //! ones of the client that know tonic. They make single attempts and never a second one.
 
 mod connection;
-mod convert;
 mod pipeline;
 #[cfg(test)]
 mod tests;

@@ -18,13 +18,13 @@ use tonic::body::Body;
 use tonic::transport::Server;
 use tonic::{Request as Call, Response, Status, Streaming};
 
-use super::convert::pb;
 use super::*;
 use crate::clock::SystemClock;
 use crate::env::TokioSpawn;
 use crate::error::RequestError;
 use crate::lock::Query;
 use crate::types::{NodeId, Resource};
+use crate::wire::pb;
 use pb::cluster_service_server::{ClusterService, ClusterServiceServer};
 use pb::lock_service_server::{LockService, LockServiceServer};
 use pb::pipeline_reply::Result as PbResult;
@@ -435,7 +435,7 @@ async fn an_answer_over_the_limit_ends_the_stream_and_not_the_client() {
     let huge = call(&caller, double.address, "1", LONG);
     let mut stream = double.stream().await;
     let (id, _) = stream.request().await;
-    let owner = vec![0; crate::limits::REQUEST_BYTES_MAX + 1].into();
+    let owner = vec![0; crate::limits::REPLY_BYTES_MAX + 1].into();
     stream
         .result(
             id,
