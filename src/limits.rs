@@ -75,14 +75,34 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// The most bytes of one request of a client.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of one answer to a request. A client refuses more.
+pub const REPLY_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of a node's status. A client refuses more.
+pub const STATUS_BYTES_MAX: usize = 256 * 1024;
 
 /// The most bytes that the committer joins into one group commit.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most group commits that the log file keeps as they were written. Past it the oldest are removed, and what is live in them moves.
+pub const WAL_BLOBS_MAX: usize = 128 * 1024;
+/// The most bytes of group commits that the log file keeps as they were written.
+pub const WAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most group commits that one step of garbage collection removes.
+pub const COLLECT_BLOBS_MAX: usize = 256;
+/// The most bytes of group commits that one step of garbage collection removes, though at least one of them goes.
+pub const COLLECT_BYTES_MAX: usize = 1024 * 1024;
+/// The most moved entries of one partition that one step of garbage collection removes after they were compacted.
+pub const COLLECT_ROWS_MAX: u64 = 4096;
+/// The page cache of the log file, in bytes. Small: recent entries are in the partitions' own tails.
+pub const LOG_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The page cache of the state file, in bytes.
+pub const STATE_CACHE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 const _: () = {
     assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
     assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
+    assert!(OWNER_BYTES_MAX + ADDRESS_BYTES_MAX + 1024 <= REPLY_BYTES_MAX);
+    assert!((PARTITIONS_MAX as usize) * 128 + NODES_MAX * (ADDRESS_BYTES_MAX + 16) <= STATUS_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);

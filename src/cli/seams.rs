@@ -13,6 +13,7 @@ use crate::clock::{BoxFuture, SystemClock};
 use crate::env::{Env, TokioSpawn};
 use crate::network::grpc::GrpcNetwork;
 use crate::node::NodeHandle;
+use crate::storage::file::FileDisk;
 
 /// The system's clock, network, files, tasks and entropy.
 ///
@@ -22,7 +23,7 @@ pub fn production_env(data_dir: &Path) -> Result<Env, Failure> {
     Ok(Env {
         clock: Arc::new(SystemClock),
         network: Arc::new(GrpcNetwork),
-        disk: Arc::new(stub::FileDisk::new(data_dir)), // MERGE: storage::file::FileDisk
+        disk: Arc::new(FileDisk::new(data_dir)),
         spawn: Arc::new(TokioSpawn),
         seed: entropy()?,
     })
@@ -49,35 +50,4 @@ pub async fn serve_clients(
 ) -> Result<(SocketAddr, BoxFuture<'static, ()>), Failure> {
     let served = api::serve(address, Arc::new(handle), stop).await;
     served.map_err(|error| Failure::new(Exit::No, error))
-}
-
-/// MERGE: delete. Refuses, so that nothing half-built is taken for the whole.
-mod stub {
-    use std::io;
-    use std::path::Path;
-
-    use crate::clock::BoxFuture;
-    use crate::env::{Disk, DiskFile};
-
-    pub struct FileDisk(String);
-
-    impl FileDisk {
-        pub fn new(path: &Path) -> Self {
-            Self(path.display().to_string())
-        }
-    }
-
-    impl Disk for FileDisk {
-        fn open(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn pace(&self) -> BoxFuture<'_, ()> {
-            Box::pin(async {})
-        }
-
-        fn location(&self) -> String {
-            self.0.clone()
-        }
-    }
 }

@@ -60,7 +60,8 @@ impl LockBuilder {
         self
     }
 
-    /// Acquires; `None` when somebody else held it all the time.
+    /// Acquires; `None` when somebody else held it all the time. A guard whose lease ended on its way, as that of a process that was
+    /// stopped meanwhile, is lost from the start.
     ///
     /// When this ends without a guard, or is dropped on the way, a try that may have taken effect is undone in the background.
     ///

@@ -118,7 +118,6 @@ impl Client {
     }
 
     /// Starts to describe a lock that is to be acquired and kept.
-    #[must_use]
     pub fn lock(&self, name: &str) -> LockBuilder {
         LockBuilder::new(self.clone(), name)
     }

@@ -5,8 +5,19 @@
 //! Any storage error is fatal to the node. The store that meets one stops for good: it completes nothing more, tells its
 //! [`FailureHandler`] once, and never retries a sync (a failed fsync may have dropped the very pages that a retry would report as clean).
 
+mod committer;
+pub mod file;
+mod index;
+pub mod memory;
+mod open;
+mod read;
+mod record;
+mod redb;
+
 use std::sync::Arc;
 
+pub use self::committer::Counters;
+pub use self::open::{Identity, Opened, Options, open, open_with};
 use crate::machine::Row;
 use crate::raft::{Entry, HardState, Persist, Position};
 use crate::types::{Index, LogTime, PartitionId};

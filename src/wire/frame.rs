@@ -92,7 +92,7 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Frame, DecodeError> {
     let header = decode_header(bytes)?;
     let mut messages = Vec::new();
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.take()? {
         if field.number != 8 {
             continue;
         }
@@ -117,7 +117,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
     };
     let mut client_address = "";
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.take()? {
         match field.number {
             1 => header.cluster = field.fixed64()?,
             2 => header.from = NodeId(field.varint()?),

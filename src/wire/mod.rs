@@ -16,6 +16,8 @@ pub mod reader;
 pub mod reply;
 pub mod request;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, decode_batch, encode_batch};
 pub use frame::{Frame, FrameHeader, decode_frame, encode_frame};

@@ -136,6 +136,12 @@ impl Connection {
         live.clone()
     }
 
+    /// How many calls wait on the live stream.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.live().map_or(0, |pipeline| pipeline.waiting())
+    }
+
     async fn open(&self) -> Result<Pipeline, String> {
         tokio::select! {
             biased;

@@ -69,6 +69,12 @@ impl Pipeline {
         self.writer.is_closed() || self.calls.lock().broken.is_some()
     }
 
+    /// How many calls wait.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.calls.lock().answers.len()
+    }
+
     /// The connection under the stream, for unary calls.
     pub const fn channel(&self) -> &Channel {
         &self.channel
@@ -148,11 +154,5 @@ impl Calls {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many calls wait.
-    #[cfg(test)]
-    pub fn count(&self) -> usize {
-        self.lock().answers.len()
     }
 }

@@ -1,0 +1,225 @@
+//! The committer: the one writer of `log.redb`, and the place where the syncs of all partitions become one.
+//!
+//! It joins everything that waits into one blob, makes it durable with one commit, and then releases the completions in the order in which
+//! the writes came. While it syncs, the next batch gathers: that is the group commit, and it needs no timer. Its queue has no bound of its
+//! own because every producer has one: a partition stops proposing at [`limits::UNCOMMITTED_BYTES_MAX`].
+//!
+//! It knows nothing of partitions beyond their numbers, and never retries: the first error ends it for good.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::record::Encoder;
+use super::redb::collect::Collector;
+use super::redb::log_file::{LogFile, slot};
+use super::{FailureHandler, LogWrite, StorageError};
+use crate::env::Disk;
+use crate::limits;
+use crate::raft::{Persist, Position};
+use crate::types::{Index, PartitionId};
+
+/// What the log store asks of its committer.
+pub(super) enum Job {
+    /// Make it durable.
+    Write(LogWrite),
+    /// Let go of everything up to this position.
+    Compact(PartitionId, Position),
+}
+
+/// What has been committed since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    commits: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Counters {
+    /// How many commits, each with one sync.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many writes those commits carried.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, writes: usize) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(writes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The task. Fields are dropped in order: the file is closed before anybody hears of it.
+pub(super) struct Committer {
+    file: Arc<LogFile>,
+    disk: Arc<dyn Disk>,
+    queue: mpsc::UnboundedReceiver<Job>,
+    on_failure: FailureHandler,
+    counters: Arc<Counters>,
+    collector: Collector,
+    /// Base and last index of each partition, with everything in the batch.
+    ends: Vec<(Index, Index)>,
+    encoder: Encoder,
+    batch: Vec<LogWrite>,
+    /// Taken from the queue, but for the next batch.
+    held: Option<Job>,
+    _closed: oneshot::Sender<()>,
+}
+
+impl Committer {
+    pub(super) fn new(
+        file: Arc<LogFile>,
+        disk: Arc<dyn Disk>,
+        queue: mpsc::UnboundedReceiver<Job>,
+        on_failure: FailureHandler,
+        collector: Collector,
+        closed: oneshot::Sender<()>,
+    ) -> Self {
+        let ends = file
+            .indexes()
+            .iter()
+            .map(|index| (index.base().index, index.last().index))
+            .collect();
+        Self {
+            file,
+            disk,
+            queue,
+            on_failure,
+            counters: Arc::default(),
+            collector,
+            ends,
+            encoder: Encoder::new(),
+            batch: Vec::new(),
+            held: None,
+            _closed: closed,
+        }
+    }
+
+    pub(super) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Commits until every handle of the store is gone and the queue is empty, then closes the file. After an error it only waits for
+    /// that, and completes nothing.
+    pub(super) async fn run(mut self) {
+        while let Some(job) = self.next_job().await {
+            if let Err(error) = self.turn(job).await {
+                (self.on_failure)(error);
+                self.batch.clear();
+                while self.queue.recv().await.is_some() {}
+                break;
+            }
+        }
+        if let Some(file) = Arc::into_inner(self.file) {
+            file.close();
+        }
+    }
+
+    async fn next_job(&mut self) -> Option<Job> {
+        match self.held.take() {
+            Some(job) => Some(job),
+            None => self.queue.recv().await,
+        }
+    }
+
+    /// Gathers what waits behind `job`, commits it, and now and then collects garbage.
+    async fn turn(&mut self, job: Job) -> Result<(), StorageError> {
+        self.take(job)?;
+        while self.held.is_none() && self.encoder.len() < limits::GROUP_COMMIT_BYTES_MAX {
+            let Ok(job) = self.queue.try_recv() else { break };
+            self.take(job)?;
+        }
+        if !self.batch.is_empty() {
+            self.commit().await?;
+        }
+        if self.collector.is_due() && self.encoder.is_empty() {
+            self.disk.pace().await;
+            self.collector.step(&self.file)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, job: Job) -> Result<(), StorageError> {
+        match job {
+            Job::Write(write) => self.take_write(write),
+            // What is compacted depends on writes that are not published yet: let them go first.
+            Job::Compact(partition, _) if self.batch.iter().any(|write| write.partition == partition) => {
+                self.held = Some(job);
+                Ok(())
+            }
+            Job::Compact(partition, through) => self.compact(partition, through),
+        }
+    }
+
+    fn take_write(&mut self, write: LogWrite) -> Result<(), StorageError> {
+        let LogWrite {
+            partition,
+            persist: Persist {
+                hard_state, entries, ..
+            },
+            ..
+        } = &write;
+        let end = self
+            .ends
+            .get_mut(slot(*partition))
+            .ok_or_else(|| refused(&self.file, *partition, "it does not exist"))?;
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            if first.index <= end.0 || first.index > end.1.next() {
+                let reason = format!(
+                    "entries from {} do not follow a log from {} to {}",
+                    first.index, end.0, end.1
+                );
+                return Err(refused(&self.file, *partition, &reason));
+            }
+            end.1 = last.index;
+        }
+        if let Some(hard_state) = hard_state {
+            self.encoder.hard_state(*partition, *hard_state);
+        }
+        self.encoder.entries(*partition, entries);
+        self.batch.push(write);
+        Ok(())
+    }
+
+    /// Raises the base in memory; it becomes durable when garbage is collected, and until then an older base is just as true. A position
+    /// that the log does not have replaces the log: that is a record of its own, durable before anything that follows it.
+    fn compact(&mut self, partition: PartitionId, through: Position) -> Result<(), StorageError> {
+        let mut indexes = self.file.indexes();
+        let (Some(index), Some(end)) = (indexes.get_mut(slot(partition)), self.ends.get_mut(slot(partition))) else {
+            return Err(refused(&self.file, partition, "it does not exist"));
+        };
+        if !index.compact(through) {
+            index.reset(through);
+            self.encoder.reset(partition, through);
+        }
+        *end = (index.base().index, index.last().index);
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), StorageError> {
+        self.disk.pace().await;
+        let seq = self.collector.next_blob();
+        self.file.append(seq, self.encoder.seal(seq))?;
+        self.collector.push(self.encoder.len());
+        self.encoder.clear();
+        self.file.publish(seq, &self.batch);
+        self.counters.count(self.batch.len());
+        for write in self.batch.drain(..) {
+            (write.done)();
+        }
+        Ok(())
+    }
+}
+
+/// A write that no correct caller makes.
+fn refused(file: &LogFile, partition: PartitionId, reason: &str) -> StorageError {
+    StorageError::Io {
+        file: file.database().file().to_owned(),
+        reason: format!("a write to partition {partition} is refused: {reason}"),
+    }
+}

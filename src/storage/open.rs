@@ -1,0 +1,189 @@
+//! Opening a data directory: both files, checked against who the node is and against each other.
+//!
+//! Nothing is decided from a directory that might not be ours: every difference is an error with both values. The node's start is counted
+//! durably before anything else may happen (the incarnation), so that no two runs of a node are ever mistaken for one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand::RngExt as _;
+
+use super::redb::collect::CollectBounds;
+use super::redb::database::NamedDatabase;
+use super::redb::log::RedbLog;
+use super::redb::log_file::LogFile;
+use super::redb::meta::Meta;
+use super::redb::state::RedbState;
+use super::redb::{LOG_FILE, STATE_FILE};
+use super::{Counters, FailureHandler, LogStore, StateStore, StorageError};
+use crate::clock::BoxFuture;
+use crate::env::Env;
+use crate::limits;
+use crate::types::{Incarnation, NodeId, StorageId};
+
+/// Who the node is, as far as its data must agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This node.
+    pub node_id: NodeId,
+    /// How many partitions the cluster has.
+    pub partitions: u32,
+    /// Every voter, this node included.
+    pub voters: BTreeSet<NodeId>,
+}
+
+/// How much room storage takes. The defaults are right for a server; tests take less.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The page cache of the log, in bytes.
+    pub log_cache_bytes: usize,
+    /// The page cache of the state, in bytes.
+    pub state_cache_bytes: usize,
+    /// The most group commits kept as they were written.
+    pub wal_blobs_max: usize,
+    /// The most bytes of group commits kept as they were written.
+    pub wal_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            log_cache_bytes: limits::LOG_CACHE_BYTES_MAX,
+            state_cache_bytes: limits::STATE_CACHE_BYTES_MAX,
+            wal_blobs_max: limits::WAL_BLOBS_MAX,
+            wal_bytes_max: limits::WAL_BYTES_MAX,
+        }
+    }
+}
+
+/// An open data directory.
+pub struct Opened {
+    /// The logs.
+    pub log: Arc<dyn LogStore>,
+    /// The rows of the state machines.
+    pub state: Arc<dyn StateStore>,
+    /// What the log has committed since now.
+    pub log_counters: Arc<Counters>,
+    /// Which directory this is.
+    pub storage_id: StorageId,
+    /// How often the node has started on it, this time included.
+    pub incarnation: Incarnation,
+    /// Completes when every handle on `log` and `state` is gone, what they were given is written, and both files are closed.
+    pub closed: BoxFuture<'static, ()>,
+}
+
+/// Opens the data directory of `env`, or creates it, and starts its two writers.
+///
+/// `on_failure` is called once, with the first error after this returns; from then on nothing is completed any more.
+///
+/// # Errors
+/// [`StorageError`] says which file, what is wrong, and what to do.
+pub fn open(env: &Env, identity: &Identity, on_failure: FailureHandler) -> Result<Opened, StorageError> {
+    open_with(env, identity, on_failure, Options::default())
+}
+
+/// Opens a data directory with other options.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    env: &Env,
+    identity: &Identity,
+    on_failure: FailureHandler,
+    options: Options,
+) -> Result<Opened, StorageError> {
+    let log = NamedDatabase::open(&*env.disk, LOG_FILE, options.log_cache_bytes)?;
+    let start = start_log(env, &log, identity)?;
+    let state = NamedDatabase::open(&*env.disk, STATE_FILE, options.state_cache_bytes)?;
+    check_state(&state, identity, &start)?;
+    if !start.has_state {
+        remember_state(&log)?;
+    }
+    let on_failure = once(on_failure);
+    let bounds = CollectBounds {
+        blobs_max: options.wal_blobs_max,
+        bytes_max: options.wal_bytes_max,
+    };
+    let (log, log_closed) = RedbLog::start(env, log, identity.partitions, bounds, Arc::clone(&on_failure))?;
+    let (state, state_closed) = RedbState::start(env, state, on_failure);
+    Ok(Opened {
+        log_counters: log.counters(),
+        log: Arc::new(log),
+        state: Arc::new(state),
+        storage_id: start.storage_id,
+        incarnation: start.incarnation,
+        closed: Box::pin(async move {
+            // An error says that the task was dropped, and with it the file.
+            let _ = log_closed.await;
+            let _ = state_closed.await;
+        }),
+    })
+}
+
+/// What the log's file says of this start.
+struct Start {
+    storage_id: StorageId,
+    incarnation: Incarnation,
+    has_state: bool,
+}
+
+fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Start, StorageError> {
+    let transaction = log.begin_write()?;
+    let start = {
+        let mut meta = Meta::open(log, &transaction)?;
+        if meta.is_new()? {
+            meta.create(identity, StorageId(env.rng("storage id").random()))?;
+        }
+        Start {
+            storage_id: meta.check(identity)?,
+            incarnation: meta.count_start()?,
+            has_state: meta.has_state()?,
+        }
+    };
+    LogFile::create_tables(log, &transaction)?;
+    log.commit(transaction)?;
+    Ok(start)
+}
+
+fn check_state(state: &NamedDatabase, identity: &Identity, start: &Start) -> Result<(), StorageError> {
+    let transaction = state.begin_write()?;
+    {
+        let mut meta = Meta::open(state, &transaction)?;
+        if meta.is_new()? {
+            if start.has_state {
+                return Err(state.mismatch(format!(
+                    "is empty, and {LOG_FILE} beside it says that it was written before; restore the file that was there"
+                )));
+            }
+            meta.create(identity, start.storage_id)?;
+        }
+        let found = meta.check(identity)?;
+        if found != start.storage_id {
+            return Err(state.mismatch(format!(
+                "belongs to storage {found}, and {LOG_FILE} beside it to storage {}; restore both files from the same copy",
+                start.storage_id
+            )));
+        }
+    }
+    RedbState::create_tables(state, &transaction)?;
+    state.commit(transaction)
+}
+
+fn remember_state(log: &NamedDatabase) -> Result<(), StorageError> {
+    let transaction = log.begin_write()?;
+    Meta::open(log, &transaction)?.set_has_state()?;
+    log.commit(transaction)
+}
+
+/// Both stores share one handler; it hears of the first error only.
+fn once(on_failure: FailureHandler) -> FailureHandler {
+    let failed = AtomicBool::new(false);
+    Arc::new(move |error| {
+        if !failed.swap(true, Ordering::SeqCst) {
+            on_failure(error);
+        }
+    })
+}

@@ -1,0 +1,164 @@
+//! One redb database: how it is opened and closed, and its errors in our words.
+//!
+//! The options are those that DESIGN demands of every file: an explicit page cache, a check of every page at the start, default durability
+//! (one sync a commit), no savepoints. redb writes its last commit in one phase, so after a crash a damaged last commit cannot be told from
+//! a torn one and is dropped; damage anywhere else is refused.
+
+use redb::{Database, ReadTransaction, WriteTransaction};
+
+use crate::env::{Disk, DiskFile};
+use crate::storage::StorageError;
+
+/// An open database that knows its name.
+#[derive(Debug)]
+pub struct NamedDatabase {
+    database: Database,
+    file: String,
+}
+
+impl NamedDatabase {
+    /// Opens or creates `name` on `disk`, with a page cache of `cache_bytes`. Every page in use is read and checked.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the file is in use, unreadable, corrupt or of another format.
+    pub fn open(disk: &dyn Disk, name: &str, cache_bytes: usize) -> Result<Self, StorageError> {
+        let file = format!("{}/{name}", disk.location());
+        let backend = disk.open(name).map_err(|error| from_io(&file, error))?;
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(Backend(backend))
+            .map_err(|error| from_redb(&file, error))?;
+        Ok(Self { database, file })
+    }
+
+    /// The file's name with its directory, for messages.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Begins a write transaction. There is never a second one: each file has one writer.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the database has failed before.
+    pub fn begin_write(&self) -> Result<WriteTransaction, StorageError> {
+        self.database.begin_write().map_err(|error| self.error(error))
+    }
+
+    /// Makes a transaction durable.
+    ///
+    /// # Errors
+    /// [`StorageError`]; then nothing may be assumed of the file, and nothing may be retried.
+    pub fn commit(&self, transaction: WriteTransaction) -> Result<(), StorageError> {
+        transaction.commit().map_err(|error| self.error(error))
+    }
+
+    /// A consistent view of what is committed.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the database has failed before.
+    pub fn begin_read(&self) -> Result<ReadTransaction, StorageError> {
+        use redb::ReadableDatabase as _;
+        self.database.begin_read().map_err(|error| self.error(error))
+    }
+
+    /// Closes the file so that the next start need not repair it.
+    pub fn close(self) {
+        let Self { database, file } = self;
+        if let Err(error) = database.close() {
+            tracing::warn!(file, %error, "the file was not closed cleanly; the next start repairs it");
+        }
+    }
+
+    /// An error of redb, in our words.
+    pub fn error(&self, error: impl Into<redb::Error>) -> StorageError {
+        from_redb(&self.file, error)
+    }
+
+    /// The content cannot be what was written.
+    pub fn corrupt(&self, reason: impl Into<String>) -> StorageError {
+        StorageError::Corrupt {
+            file: self.file.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The content belongs to something else.
+    pub fn mismatch(&self, reason: impl Into<String>) -> StorageError {
+        StorageError::Mismatch {
+            file: self.file.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
+fn from_redb(file: &str, error: impl Into<redb::Error>) -> StorageError {
+    let file = file.to_owned();
+    match error.into() {
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => StorageError::InUse { file },
+        redb::Error::Io(error) => from_io(&file, error),
+        redb::Error::Corrupted(reason) => StorageError::Corrupt { file, reason },
+        redb::Error::UpgradeRequired(version) => StorageError::Mismatch {
+            file,
+            reason: format!(
+                "is of redb's file format {version}, which this kapu does not read; use the kapu that wrote it"
+            ),
+        },
+        error @ (redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. }) => {
+            StorageError::Corrupt {
+                file,
+                reason: error.to_string(),
+            }
+        }
+        error => StorageError::Io {
+            file,
+            reason: error.to_string(),
+        },
+    }
+}
+
+fn from_io(file: &str, error: std::io::Error) -> StorageError {
+    let file = file.to_owned();
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => StorageError::InUse { file },
+        std::io::ErrorKind::InvalidData => StorageError::Corrupt {
+            file,
+            reason: error.to_string(),
+        },
+        _ => StorageError::Io {
+            file,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// redb wants a type of its own where the seam gives a trait object.
+#[derive(Debug)]
+struct Backend(Box<dyn DiskFile>);
+
+impl DiskFile for Backend {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+}

@@ -1,0 +1,166 @@
+//! Whose file this is: written when it is created, checked at every start.
+//!
+//! Text in one table, so that a person with redb's tools can read it. A difference is never repaired: a node on another node's disk, or on
+//! an older copy of its own, may promise again what it has promised before (FAULTS 51, 59).
+
+use std::fmt::Display;
+
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
+
+use super::database::NamedDatabase;
+use crate::storage::{Identity, StorageError};
+use crate::types::{Incarnation, StorageId};
+
+const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+/// The format of both files. A later kapu that writes another one counts it up.
+const FORMAT: u64 = 1;
+/// In the log's file: the state's file exists too, so its absence is a loss.
+const STATE_CREATED: &str = "state_created";
+
+/// The `meta` table of one file, in a transaction.
+pub struct Meta<'t> {
+    table: Table<'t, &'static str, &'static str>,
+    database: &'t NamedDatabase,
+}
+
+impl<'t> Meta<'t> {
+    /// Opens or creates the table.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn open(database: &'t NamedDatabase, transaction: &'t WriteTransaction) -> Result<Self, StorageError> {
+        let table = transaction.open_table(META).map_err(|error| database.error(error))?;
+        Ok(Self { table, database })
+    }
+
+    /// Whether nobody has used the file before.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn is_new(&self) -> Result<bool, StorageError> {
+        Ok(self.get("format")?.is_none())
+    }
+
+    /// Writes whose file this is.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn create(&mut self, identity: &Identity, storage_id: StorageId) -> Result<(), StorageError> {
+        self.set("format", &FORMAT.to_string())?;
+        self.set("storage_id", &storage_id.to_string())?;
+        for (name, value, _) in describe(identity) {
+            self.set(name, &value)?;
+        }
+        Ok(())
+    }
+
+    /// Checks whose file this is, and returns its storage id.
+    ///
+    /// # Errors
+    /// [`StorageError::Mismatch`] names the first difference, with both values and what to do.
+    pub fn check(&self, identity: &Identity) -> Result<StorageId, StorageError> {
+        let format: u64 = self.number("format")?;
+        if format != FORMAT {
+            return Err(self.database.mismatch(format!(
+                "is of format {format}, and this kapu reads and writes format {FORMAT}; start the kapu that wrote it"
+            )));
+        }
+        for (name, ours, advice) in describe(identity) {
+            let theirs = self.text(name)?;
+            if theirs != ours {
+                let what = name.replace('_', " ");
+                return Err(self.database.mismatch(format!(
+                    "was created for {what} {theirs}, and this node was started for {what} {ours}; {advice}"
+                )));
+            }
+        }
+        Ok(StorageId(self.number("storage_id")?))
+    }
+
+    /// Counts one more start, and returns how many there were, this one included.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn count_start(&mut self) -> Result<Incarnation, StorageError> {
+        let before = if self.get("incarnation")?.is_some() {
+            self.number("incarnation")?
+        } else {
+            0
+        };
+        let incarnation = Incarnation(before + 1);
+        self.set("incarnation", &incarnation.to_string())?;
+        Ok(incarnation)
+    }
+
+    /// Whether the state's file has been created.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn has_state(&self) -> Result<bool, StorageError> {
+        Ok(self.get(STATE_CREATED)?.is_some())
+    }
+
+    /// Remembers that the state's file has been created.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_has_state(&mut self) -> Result<(), StorageError> {
+        self.set(STATE_CREATED, "yes")
+    }
+
+    fn number(&self, name: &str) -> Result<u64, StorageError> {
+        let text = self.text(name)?;
+        text.parse().map_err(|_| {
+            self.database
+                .corrupt(format!("its {name} is {text:?}, which is no number"))
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<String, StorageError> {
+        self.get(name)?
+            .ok_or_else(|| self.database.corrupt(format!("it has no {name}")))
+    }
+
+    fn get(&self, name: &str) -> Result<Option<String>, StorageError> {
+        let value = self.table.get(name).map_err(|error| self.database.error(error))?;
+        Ok(value.map(|value| value.value().to_owned()))
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), StorageError> {
+        self.table
+            .insert(name, value)
+            .map_err(|error| self.database.error(error))?;
+        Ok(())
+    }
+}
+
+/// Each part of an identity: its name, its value, and what to do where it differs.
+fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 4] {
+    let voters: Vec<String> = identity.voters.iter().map(ToString::to_string).collect();
+    [
+        (
+            "cluster",
+            identity.cluster.clone(),
+            "choose the data directory of this cluster, or an empty one",
+        ),
+        (
+            "node_id",
+            text(identity.node_id),
+            "choose the data directory of this node, or an empty one",
+        ),
+        (
+            "partitions",
+            text(identity.partitions),
+            "the number of partitions is fixed when a cluster is created",
+        ),
+        (
+            "voters",
+            voters.join(","),
+            "start with the same list of nodes that the cluster was created with",
+        ),
+    ]
+}
+
+fn text(value: impl Display) -> String {
+    value.to_string()
+}
