@@ -40,6 +40,12 @@ impl Single {
         self.directory.path().join("data")
     }
 
+    /// The same directory, but clients at another address.
+    fn elsewhere(self, listen: &str) -> Self {
+        let listen = listen.to_owned();
+        Self { listen, ..self }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = kapu();
         command
@@ -111,17 +117,17 @@ async fn the_directory_of_another_node_cluster_or_number_of_partitions_is_refuse
 async fn a_directory_in_use_is_refused_and_its_user_goes_on() {
     let single = Single::new();
     let mut user = single.start().await;
-    single
-        .refuses(&["--listen", &free_address()], &["in use by another process"])
-        .await;
+    let second = single.elsewhere(&free_address());
+    second.refuses(&[], &["log.redb", "in use by another process"]).await;
     assert!(user.is_running());
 }
 
 #[tokio::test]
 async fn a_port_in_use_is_refused_by_its_address() {
-    let (one, other) = (Single::new(), Single::new());
+    let one = Single::new();
     let mut user = one.start().await;
-    other.refuses(&["--listen", &one.listen], &[&one.listen]).await;
+    let other = Single::new().elsewhere(&one.listen);
+    other.refuses(&[], &["cannot listen on", &one.listen]).await;
     assert!(user.is_running());
 }
 

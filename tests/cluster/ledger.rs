@@ -81,10 +81,15 @@ impl Ledger {
         self.with(|book| book.grants)
     }
 
+    fn violations(&self) -> Vec<String> {
+        self.with(|book| book.violations.clone())
+    }
+
     /// Checks that nothing was violated, and that every lock that was kept is there, with its owner and token.
     pub async fn check(&self, client: &Client) {
-        let (held, violations) = self.with(|book| (book.held.clone(), book.violations.clone()));
+        let violations = self.violations();
         assert!(violations.is_empty(), "{}", violations.join("\n"));
+        let held = self.with(|book| book.held.clone());
         assert!(!held.is_empty(), "nothing was held, so nothing was checked");
         let mut checks = JoinSet::new();
         for lock in held {
@@ -153,4 +158,22 @@ async fn work(client: Client, ledger: Ledger, stop: Arc<AtomicBool>, worker: u64
             let _ = client.request(unlock(&resource, &owner)).await;
         }
     }
+}
+
+/// A ledger that accepts everything would prove nothing.
+#[test]
+fn the_ledger_sees_tokens_that_repeat_or_go_back() {
+    let (resource, ledger) = (name("a"), Ledger::default());
+    ledger.granted(&resource, None, FencingToken(5));
+    ledger.granted(&resource, None, FencingToken(4));
+    assert_eq!(
+        ledger.violations(),
+        Vec::<String>::new(),
+        "requests that overlap are not compared"
+    );
+    ledger.granted(&resource, None, FencingToken(5));
+    assert_eq!(ledger.violations().len(), 1);
+    let floor = ledger.floor(&resource);
+    ledger.granted(&resource, floor, FencingToken(3));
+    assert_eq!(ledger.violations().len(), 2);
 }
