@@ -49,4 +49,5 @@ macro_rules! scripts {
 
 scripts! {
     a_node_that_hears_no_leader_is_elected
+    late_acknowledgement_does_not_stop_a_restarted_leader
 }
