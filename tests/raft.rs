@@ -51,4 +51,5 @@ scripts! {
     a_node_that_hears_no_leader_is_elected
     late_acknowledgement_does_not_stop_a_restarted_leader
     restarted_follower_of_an_idle_group_learns_what_is_committed
+    write_of_an_earlier_leader_is_not_acknowledged_to_the_next
 }

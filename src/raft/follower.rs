@@ -114,9 +114,10 @@ impl Raft {
         }
     }
 
-    /// An acknowledgement is due.
+    /// More is durable: an acknowledgement is due, unless nothing is known to be this leader's yet (the write was an earlier one's).
     pub(super) fn acknowledge(&mut self) {
-        self.follower().acknowledge = true;
+        let follower = self.follower();
+        follower.acknowledge |= follower.matched > Index(0);
     }
 
     /// Sends the acknowledgement that is due, if one is.
