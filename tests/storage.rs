@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "storage/collect.rs"]
+mod collect;
 #[path = "storage/conformance.rs"]
 mod conformance;
 #[path = "storage/crash.rs"]

@@ -51,7 +51,7 @@ fn a_failed_sync_is_fatal_and_never_tried_again() {
             [1],
             "nothing is completed after the failure"
         );
-        let heard = heard.lock().unwrap();
+        let heard = std::mem::take(&mut *heard.lock().unwrap());
         assert!(
             matches!(&heard[..], [StorageError::Io { file, .. }] if file == "sim/log.redb"),
             "{heard:?}"
@@ -93,7 +93,7 @@ fn a_failed_sync_of_the_state_is_fatal_too() {
             settle().await;
         }
         assert_eq!(*completed.lock().unwrap(), 0);
-        let heard = heard.lock().unwrap();
+        let heard = std::mem::take(&mut *heard.lock().unwrap());
         assert!(
             matches!(&heard[..], [StorageError::Io { file, .. }] if file == "sim/state.redb"),
             "{heard:?}"
@@ -113,7 +113,7 @@ fn a_write_with_a_hole_is_refused_before_it_reaches_the_disk() {
             panic!("a hole was completed")
         }));
         settle().await;
-        let heard = heard.lock().unwrap();
+        let heard = std::mem::take(&mut *heard.lock().unwrap());
         assert!(
             heard[0]
                 .to_string()
