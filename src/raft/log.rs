@@ -112,6 +112,12 @@ impl Log {
         self.applied
     }
 
+    /// How many writes are under way.
+    #[must_use]
+    pub fn writes_under_way(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Whether a write is under way.
     #[must_use]
     pub fn is_writing(&self) -> bool {
