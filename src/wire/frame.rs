@@ -1,6 +1,6 @@
 //! A frame: messages of many partitions from one node to another, with who sends it.
 //!
-//! Decoding takes at most 40 times the memory of its bytes (an entry of 4 bytes becomes 48, in a vector that doubles); `tests/wire.rs`
+//! Decoding takes at most 40 times the memory of its bytes (an entry of 4 bytes becomes 48, in a vector that doubles); `tests/wire`
 //! holds it to that. Whether the sender is welcome is the network's question, not this one's.
 
 use bytes::Bytes;

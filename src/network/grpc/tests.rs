@@ -189,3 +189,9 @@ async fn a_peer_port_says_what_it_is_to_a_client() {
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("peers"), "{status}");
 }
+
+#[test]
+fn the_path_is_that_of_the_schema() {
+    let service = crate::wire::pb::raft_service_server::SERVICE_NAME;
+    assert_eq!(FRAMES_PATH, format!("/{service}/Frames"));
+}
