@@ -63,35 +63,35 @@ fn decoders() -> Vec<Decoder> {
             name: "frame",
             decode: |bytes| wire::decode_frame(bytes).is_ok(),
             good: vec![frame()],
-            memory_per_byte: 80,
+            memory_per_byte: 40,
             input_bytes_max: limits::FRAME_BYTES_MAX,
         },
         Decoder {
             name: "batch",
             decode: |bytes| wire::decode_batch(bytes).is_ok(),
             good: vec![wire::encode_batch(LogTime(9), &[command.clone(), command.clone()])],
-            memory_per_byte: 80,
+            memory_per_byte: 20,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
         Decoder {
             name: "command",
             decode: |bytes| wire::decode_command(bytes).is_ok(),
             good: vec![command],
-            memory_per_byte: 80,
+            memory_per_byte: 8,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
         Decoder {
             name: "query",
             decode: |bytes| wire::decode_query(bytes).is_ok(),
             good: vec![wire::encode_query(&query)],
-            memory_per_byte: 80,
+            memory_per_byte: 8,
             input_bytes_max: limits::REQUEST_BYTES_MAX,
         },
         Decoder {
             name: "outcome",
             decode: |bytes| wire::decode_outcome(bytes).is_ok(),
             good: vec![wire::encode_outcome(&got)],
-            memory_per_byte: 80,
+            memory_per_byte: 8,
             input_bytes_max: limits::REPLY_BYTES_MAX,
         },
         Decoder {
@@ -103,7 +103,7 @@ fn decoders() -> Vec<Decoder> {
                 .iter()
                 .map(|request| wire::encode_request(5, request).encode_to_vec().into())
                 .collect(),
-            memory_per_byte: 80,
+            memory_per_byte: 8,
             input_bytes_max: limits::REQUEST_BYTES_MAX,
         },
         Decoder {
@@ -113,14 +113,14 @@ fn decoders() -> Vec<Decoder> {
                 .iter()
                 .map(|result| wire::encode_reply(5, result).encode_to_vec().into())
                 .collect(),
-            memory_per_byte: 80,
+            memory_per_byte: 8,
             input_bytes_max: limits::REPLY_BYTES_MAX,
         },
         Decoder {
             name: "status",
             decode: |bytes| pb::StatusReply::decode(bytes).is_ok_and(|status| wire::decode_status(status).is_ok()),
             good: vec![status()],
-            memory_per_byte: 200,
+            memory_per_byte: 80,
             input_bytes_max: limits::STATUS_BYTES_MAX,
         },
     ]

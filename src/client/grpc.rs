@@ -4,7 +4,8 @@
 //! ones of the client that know tonic. They make single attempts and never a second one.
 
 mod connection;
-mod convert;
+#[cfg(test)]
+mod double;
 mod pipeline;
 #[cfg(test)]
 mod tests;

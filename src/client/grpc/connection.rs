@@ -11,7 +11,6 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::convert::{self, pb};
 use super::pipeline::{Calls, Pipeline};
 use crate::client::CallError;
 use crate::clock::{BoxFuture, Clock};
@@ -19,6 +18,7 @@ use crate::env::Spawn;
 use crate::limits;
 use crate::lock::{Outcome, Request};
 use crate::status::NodeStatus;
+use crate::wire::{self, pb};
 use pb::cluster_service_client::ClusterServiceClient;
 use pb::lock_service_client::LockServiceClient;
 
@@ -87,10 +87,11 @@ impl Connection {
     pub async fn status(&self, timer: BoxFuture<'static, ()>) -> Result<NodeStatus, CallError> {
         let ask = async {
             let pipeline = self.pipeline().await.map_err(|reason| self.unreachable(reason))?;
-            let mut client = ClusterServiceClient::new(pipeline.channel().clone());
+            let client = ClusterServiceClient::new(pipeline.channel().clone());
+            let mut client = client.max_decoding_message_size(limits::STATUS_BYTES_MAX);
             let reply = client.status(pb::StatusRequest {}).await;
             let reply = reply.map_err(|status| self.lost(status.message().to_owned()))?;
-            convert::decode_status(reply.into_inner()).map_err(|error| self.lost(error.to_string()))
+            wire::decode_status(reply.into_inner()).map_err(|error| self.lost(error.to_string()))
         };
         tokio::select! {
             biased;
@@ -156,7 +157,7 @@ impl Connection {
             .map_err(|error| in_words(&error))?;
         let (writer, requests) = mpsc::channel(limits::PIPELINE_REQUESTS_MAX);
         let client = LockServiceClient::new(channel.clone());
-        let mut client = client.max_decoding_message_size(limits::REQUEST_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(limits::REPLY_BYTES_MAX);
         let replies = client.pipeline(ReceiverStream::new(requests)).await;
         let replies = replies.map_err(|status| status.message().to_owned())?.into_inner();
         let calls = Arc::new(Calls::default());

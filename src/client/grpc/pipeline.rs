@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::convert::{self, pb};
 use crate::error::RequestError;
 use crate::lock::{Outcome, Request};
+use crate::wire::{self, pb};
 
 /// What the node said; an error in words when it said something that this client does not know.
 type Answer = Result<Result<Outcome, RequestError>, String>;
@@ -57,7 +57,7 @@ impl Pipeline {
     /// In words, when the stream has broken and took nothing.
     pub async fn send(&self, request: &Request) -> Result<Call, String> {
         let call = Calls::register(&self.calls)?;
-        let message = convert::encode_request(call.id, request);
+        let message = wire::encode_request(call.id, request);
         match self.writer.send(message).await {
             Ok(()) => Ok(call),
             Err(_) => Err(self.calls.reason()),
@@ -131,7 +131,7 @@ impl Calls {
 
     /// Hands a reply to its call. An id that nobody waits for is that of a call that gave up.
     fn answered(&self, reply: pb::PipelineReply) {
-        let (id, answer) = convert::decode_reply(reply);
+        let (id, answer) = wire::decode_reply(reply);
         let answer = answer.map_err(|error| error.to_string());
         let waiting = self.lock().answers.remove(&id);
         if let Some(waiting) = waiting {
