@@ -9,6 +9,8 @@ mod commands;
 mod data_dir;
 #[path = "cluster/dev.rs"]
 mod dev;
+#[path = "cluster/disk_full.rs"]
+mod disk_full;
 #[path = "cluster/failover.rs"]
 mod failover;
 #[path = "cluster/garbage.rs"]

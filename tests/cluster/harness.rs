@@ -111,6 +111,23 @@ impl Cluster {
     }
 
     pub fn start_node(&mut self, id: NodeId) {
+        self.start_as(id, self.command(id));
+    }
+
+    /// Starts a node that may write no file longer than `blocks` blocks of the shell: a disk that is soon full.
+    pub fn start_with_small_disk(&mut self, id: NodeId, blocks: u32) {
+        let node = self.command(id);
+        let mut command = Command::new("sh");
+        // Without the trap a write past the limit would kill; with it, it fails.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &script])
+            .arg(node.get_program())
+            .args(node.get_args());
+        self.start_as(id, command);
+    }
+
+    fn start_as(&mut self, id: NodeId, mut command: Command) {
         #[expect(
             clippy::disallowed_methods,
             reason = "the logs of all lives of a node go into one file"
@@ -120,7 +137,6 @@ impl Cluster {
             .append(true)
             .open(log_path(self.directory.path(), id.0))
             .expect("a log file in a temporary directory");
-        let mut command = self.command(id);
         command.stdout(log.try_clone().expect("a file handle")).stderr(log);
         self.node_mut(id).process = Some(Process::start(&mut command));
     }
@@ -193,8 +209,13 @@ impl Cluster {
 
     /// SIGTERM, and the code that the node ends with.
     pub async fn terminate(&mut self, id: NodeId) -> Option<i32> {
+        self.signal(id, Signal::TERM);
+        self.exit(id).await
+    }
+
+    /// The code that the node ends with, by itself.
+    pub async fn exit(&mut self, id: NodeId) -> Option<i32> {
         let mut process = self.node_mut(id).process.take().expect("the node runs");
-        process.signal(Signal::TERM);
         process.exit().await.code()
     }
 

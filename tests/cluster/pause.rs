@@ -24,6 +24,10 @@ fn neighbour(resource: &Resource) -> Resource {
 
 /// The story of every lock service that trusted its leader's own clock: it is stopped with requests in its queue, its leases end, another
 /// is elected and grants, and it wakes up with the queue still full and its old view of who holds what.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "requests that must be under way while the test goes on"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_stopped_grants_nothing_from_its_old_term() {
     let cluster = Cluster::start(3).await;
@@ -43,10 +47,6 @@ async fn a_leader_that_was_stopped_grants_nothing_from_its_old_term() {
             async move { direct.ask(request, DEADLINE).await }
         })
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "requests that must be under way while the test goes on"
-    )]
     let waiting = (
         ask(try_lock(&lock, &third, HELD)),
         ask(extend(&lock, &first, HELD)),
