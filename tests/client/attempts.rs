@@ -87,7 +87,7 @@ fn followers_that_still_name_a_hung_leader_do_not_send_the_client_back_to_it() {
 #[test]
 fn hints_in_circles_do_not_spin() {
     let (mut executor, cluster, client) = setup();
-    cluster.lock().faults.misdirected = 100;
+    cluster.lock().faults.circle = true;
     let error = executor
         .block_on(async move { client.request(try_lock("a", "me", 1000)).await })
         .unwrap_err();

@@ -41,6 +41,8 @@ pub struct Faults {
     pub unknown: u32,
     /// The node names a random leader.
     pub misdirected: u32,
+    /// Each node names the next one.
+    pub circle: bool,
 }
 
 #[derive(Clone)]
@@ -179,13 +181,13 @@ impl State {
         let partition = resource.partition(partitions);
         let leader = self.leaders[partition.0 as usize];
         let misdirected = self.happens(|faults| faults.misdirected);
-        if leader == Some(node) && !misdirected {
+        if leader == Some(node) && !misdirected && !self.faults.circle {
             return Ok(());
         }
-        let named = if misdirected {
-            Some(self.rng.random_range(0..4))
-        } else {
-            leader
+        let named = match leader {
+            _ if self.faults.circle => Some((node + 1) % self.health.len()),
+            _ if misdirected => Some(self.rng.random_range(0..4)),
+            leader => leader,
         };
         let leader = named.map(|node| LeaderHint {
             node: NodeId(node as u64 + 1),

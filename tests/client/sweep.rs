@@ -146,6 +146,7 @@ fn draw_faults(rng: &mut StdRng) -> Faults {
         reply_lost: percent(),
         unknown: percent(),
         misdirected: percent(),
+        circle: false,
     }
 }
 
