@@ -90,9 +90,9 @@ impl Model {
         }
     }
 
-    /// Draws the next operation, one that a correct replica could ask for.
-    pub fn draw(&self, rng: &mut StdRng) -> Op {
-        let partition = rng.random_range(0..self.partitions.len());
+    /// Draws the next operation, one that a correct replica could ask for, of one of the first `active` partitions.
+    pub fn draw(&self, rng: &mut StdRng, active: usize) -> Op {
+        let partition = rng.random_range(0..active.min(self.partitions.len()));
         let model = &self.partitions[partition];
         let partition = u32::try_from(partition).unwrap();
         let last = model.last();

@@ -6,6 +6,7 @@ use redb::{ReadTransaction, ReadableTable as _};
 
 use super::database::NamedDatabase;
 use super::log_file::{PARTS, REWRITE, WAL, blob_error, row_error, slot};
+use crate::raft::Position;
 use crate::storage::StorageError;
 use crate::storage::index::{Home, LogIndex};
 use crate::storage::record::{self, Record};
@@ -18,6 +19,8 @@ pub struct Scanned {
     pub first_blob: u64,
     /// The length of each blob in bytes.
     pub blob_bytes: Vec<usize>,
+    /// The base in `parts`, per partition. The index may have a later one, of a blob.
+    pub saved_bases: Vec<Position>,
     /// The first and last row of `rewrite`, per partition.
     pub moved: Vec<Option<(Index, Index)>>,
 }
@@ -37,6 +40,7 @@ pub fn scan(database: &NamedDatabase, partitions: u32) -> Result<(Vec<LogIndex>,
     };
     let transaction = database.begin_read()?;
     scan.parts(&transaction)?;
+    scan.found.saved_bases = scan.indexes.iter().map(LogIndex::base).collect();
     scan.rewrite(&transaction)?;
     scan.wal(&transaction)?;
     scan.check()?;
