@@ -26,15 +26,6 @@ pub struct CollectBounds {
     pub bytes_max: usize,
 }
 
-impl Default for CollectBounds {
-    fn default() -> Self {
-        Self {
-            blobs_max: limits::WAL_BLOBS_MAX,
-            bytes_max: limits::WAL_BYTES_MAX,
-        }
-    }
-}
-
 /// What the file holds, as far as removal needs to know.
 #[derive(Debug)]
 pub struct Collector {

@@ -9,7 +9,7 @@ use super::log_file::{PARTS, REWRITE, WAL, blob_error, row_error, slot};
 use crate::raft::Position;
 use crate::storage::StorageError;
 use crate::storage::index::{Home, LogIndex};
-use crate::storage::record::{self, Record};
+use crate::storage::record::{self, Record, RecordError};
 use crate::types::{Index, PartitionId};
 
 /// What the scan of the file found beside the indexes.
@@ -74,6 +74,9 @@ impl Scan<'_> {
                 |error| database.corrupt(format!("the row of partition {place} is not what was written: {error}"));
             for item in record::decode(value.value(), u64::from(place)).map_err(bad)? {
                 let (partition, record) = item.map_err(bad)?;
+                if partition.0 != place {
+                    return Err(bad(RecordError::Field("partition")));
+                }
                 self.replay(partition, record, Home::Moved)?;
             }
         }
@@ -89,6 +92,9 @@ impl Scan<'_> {
             let bad = |error| row_error(database, PartitionId(owner), place, error);
             for item in record::decode(value.value(), place).map_err(bad)? {
                 let (partition, record) = item.map_err(bad)?;
+                if partition.0 != owner {
+                    return Err(bad(RecordError::Field("partition")));
+                }
                 self.replay(partition, record, Home::Moved)?;
                 let moved = &mut self.found.moved[slot(partition)];
                 *moved = Some((moved.map_or(Index(place), |(first, _)| first), Index(place)));
