@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use kapu::machine::Row;
-use kapu::storage::{self, LogStore, Opened, StateMark, StateStore, StateWrite, StorageError};
+use kapu::storage::{self, LogStore, Opened, Options, StateMark, StateStore, StateWrite, StorageError};
 use kapu::types::{Incarnation, LogTime, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,7 @@ const PARTITIONS: u32 = 3;
 /// Seeds whose every sync is a place to crash.
 const SYNC_SEEDS: u64 = 3;
 /// Seeds that crash at random, and how often each.
-const CHAIN_SEEDS: u64 = 6;
+const CHAIN_SEEDS: u64 = 20;
 const CHAIN_CRASHES: u64 = 25;
 /// Operations between two crashes.
 const OPERATIONS: usize = 40;
@@ -173,7 +173,12 @@ impl StateExpectation {
 async fn live(platters: &Platters, expected: &mut Expectation, dies_at: Option<u64>, seed: u64) -> bool {
     let env = env_with_tasks(platters.boot(dies_at));
     let on_failure = Arc::new(|error: StorageError| assert!(matches!(error, StorageError::Io { .. }), "{error}"));
-    let opened = match storage::open_with(&env, &identity(PARTITIONS), on_failure, small_options()) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let options = Options {
+        wal_blobs_max: rng.random_range(1..16),
+        ..small_options()
+    };
+    let opened = match storage::open_with(&env, &identity(PARTITIONS), on_failure, options) {
         Ok(opened) => opened,
         Err(error) => {
             assert!(
@@ -184,7 +189,6 @@ async fn live(platters: &Platters, expected: &mut Expectation, dies_at: Option<u
         }
     };
     expected.check(&opened);
-    let mut rng = StdRng::seed_from_u64(seed);
     let mut newest = expected.log.clone();
     // Some lives leave partitions idle: then only garbage collection touches them.
     let active = rng.random_range(1..=3);

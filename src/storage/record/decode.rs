@@ -11,7 +11,7 @@ use crate::types::{Index, NodeId, PartitionId, Term};
 /// Checks a blob that was stored under `place`, and walks its records.
 ///
 /// # Errors
-/// [`RecordError`] when it is not what [`Encoder::seal`] returned for that place.
+/// [`RecordError`] when it is not what [`super::Encoder::seal`] returned for that place.
 pub fn decode(blob: &[u8], place: u64) -> Result<Records<'_>, RecordError> {
     let (checksum, rest) = blob.split_first_chunk().ok_or(RecordError::Short)?;
     if u64::from_le_bytes(*checksum) != xxh3_64_with_seed(rest, place) {
