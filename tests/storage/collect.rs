@@ -118,6 +118,25 @@ fn one_step(log: &dyn LogStore, next: u64) -> u64 {
     next + blobs
 }
 
+/// Symptom: a node that restarted after its log was replaced could not start once more. Cause: the base was taken for saved although only a
+/// blob had it, and that blob was removed. Fix: what is saved is what its row says, not what the scan arrived at.
+#[test]
+fn a_log_that_was_replaced_before_a_restart_outlives_its_blob() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(directory.path());
+    opened.log.compact(PartitionId(0), at(4, 9));
+    commit(&*opened.log, 0, None, vec![entry(4, 10, "kept")]);
+    close(opened);
+    let opened = open(directory.path());
+    one_step(&*opened.log, 1);
+    one_step(&*opened.log, 7);
+    close(opened);
+    let opened = open(directory.path());
+    let recovered = opened.log.recover(PartitionId(0)).unwrap();
+    assert_eq!((recovered.base, recovered.last), (at(4, 9), at(4, 10)));
+    close(opened);
+}
+
 #[test]
 fn the_last_blob_stays_however_large() {
     let directory = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use kapu::machine::Row;
-use kapu::storage::{self, LogStore, Opened, StateMark, StateStore, StateWrite, StorageError};
+use kapu::storage::{self, LogStore, Opened, Options, StateMark, StateStore, StateWrite, StorageError};
 use kapu::types::{Incarnation, LogTime, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,7 @@ const PARTITIONS: u32 = 3;
 /// Seeds whose every sync is a place to crash.
 const SYNC_SEEDS: u64 = 3;
 /// Seeds that crash at random, and how often each.
-const CHAIN_SEEDS: u64 = 6;
+const CHAIN_SEEDS: u64 = 20;
 const CHAIN_CRASHES: u64 = 25;
 /// Operations between two crashes.
 const OPERATIONS: usize = 40;
@@ -32,7 +32,6 @@ struct Expectation {
     log: Model,
     log_ops: Vec<Op>,
     log_completed: Arc<AtomicUsize>,
-    /// How many of the operations are writes, up to each operation.
     state: Vec<StateExpectation>,
     incarnation: Incarnation,
 }
@@ -65,8 +64,8 @@ impl Expectation {
         }
     }
 
-    fn submit_log(&mut self, log: &dyn LogStore, newest: &mut Model, rng: &mut StdRng) {
-        let op = newest.draw(rng);
+    fn submit_log(&mut self, log: &dyn LogStore, newest: &mut Model, active: usize, rng: &mut StdRng) {
+        let op = newest.draw(rng, active);
         newest.apply(&op);
         self.log_ops.push(op.clone());
         match op {
@@ -174,7 +173,12 @@ impl StateExpectation {
 async fn live(platters: &Platters, expected: &mut Expectation, dies_at: Option<u64>, seed: u64) -> bool {
     let env = env_with_tasks(platters.boot(dies_at));
     let on_failure = Arc::new(|error: StorageError| assert!(matches!(error, StorageError::Io { .. }), "{error}"));
-    let opened = match storage::open_with(&env, &identity(PARTITIONS), on_failure, small_options()) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let options = Options {
+        wal_blobs_max: rng.random_range(1..16),
+        ..small_options()
+    };
+    let opened = match storage::open_with(&env, &identity(PARTITIONS), on_failure, options) {
         Ok(opened) => opened,
         Err(error) => {
             assert!(
@@ -185,10 +189,11 @@ async fn live(platters: &Platters, expected: &mut Expectation, dies_at: Option<u
         }
     };
     expected.check(&opened);
-    let mut rng = StdRng::seed_from_u64(seed);
     let mut newest = expected.log.clone();
+    // Some lives leave partitions idle: then only garbage collection touches them.
+    let active = rng.random_range(1..=3);
     for _ in 0..OPERATIONS {
-        expected.submit_log(&*opened.log, &mut newest, &mut rng);
+        expected.submit_log(&*opened.log, &mut newest, active, &mut rng);
         if rng.random_bool(0.2) {
             expected.submit_state(&*opened.state, &mut rng);
         }

@@ -90,9 +90,9 @@ impl Model {
         }
     }
 
-    /// Draws the next operation, one that a correct replica could ask for.
-    pub fn draw(&self, rng: &mut StdRng) -> Op {
-        let partition = rng.random_range(0..self.partitions.len());
+    /// Draws the next operation, one that a correct replica could ask for, of one of the first `active` partitions.
+    pub fn draw(&self, rng: &mut StdRng, active: usize) -> Op {
+        let partition = rng.random_range(0..active.min(self.partitions.len()));
         let model = &self.partitions[partition];
         let partition = u32::try_from(partition).unwrap();
         let last = model.last();
@@ -104,7 +104,7 @@ impl Model {
                     through: at(model.entries[&index].0.0, index),
                 }
             }
-            1 if rng.random_bool(0.3) => {
+            1 if rng.random_bool(0.5) => {
                 let through = at(last.term.0 + 1, last.index.0 + rng.random_range(1..5));
                 Op::Compact { partition, through }
             }
@@ -115,7 +115,7 @@ impl Model {
                     through: at(last.term.0 + 1, index),
                 }
             }
-            3 => Op::Write {
+            3 if rng.random_bool(0.5) => Op::Write {
                 partition,
                 hard_state: Some(model.draw_hard_state(rng)),
                 entries: Vec::new(),
@@ -224,7 +224,7 @@ impl PartitionModel {
             }
         });
         let entries = entries.collect();
-        let hard_state = rng.random_bool(0.3).then(|| self.draw_hard_state(rng));
+        let hard_state = rng.random_bool(0.1).then(|| self.draw_hard_state(rng));
         Op::Write {
             partition,
             hard_state,
