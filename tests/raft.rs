@@ -113,6 +113,8 @@ scripts! {
     doubled_acknowledgements_count_once
     doubled_and_reordered_appends_are_harmless
     figure_7_brings_every_follower_in_line
+    figure_8_an_entry_of_an_earlier_term_is_not_committed_by_counting
+    figure_8_an_entry_of_the_own_term_commits_what_is_below
     five_nodes_commit_with_three
     five_nodes_with_two_bridges_settle_on_a_leader
     four_nodes_commit_with_three
