@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::cluster::{Cluster, Counts, Shape};
 
 /// How many schedules run unless more are asked for.
-const SCHEDULES: u64 = 1_500;
+const SCHEDULES: u64 = 600;
 /// The most events of one schedule before everything is healed.
 const EVENTS_MAX: usize = 600;
 /// The sizes of clusters; five-node ones are where minorities differ most.

@@ -127,17 +127,20 @@ impl Script {
     /// `campaign NODE`: ticks a node until it asks for pre-votes.
     fn campaign(&mut self, args: &mut Args<'_>) -> Answer {
         let id = node(args)?;
-        self.let_campaign(id)
+        let ticks = self.let_campaign(id)?;
+        self.cluster.trace.note(|| format!("{id} waited {ticks} ticks"));
+        Ok(())
     }
 
-    fn let_campaign(&mut self, id: NodeId) -> Answer {
-        for _ in 0..2 * self.cluster.shape.election_ticks {
+    /// Returns how many ticks it took.
+    fn let_campaign(&mut self, id: NodeId) -> Answer<u32> {
+        for ticks in 1..=2 * self.cluster.shape.election_ticks {
             let asked_before = self.cluster.raft(id).map(|raft| (raft.role(), raft.term()));
             self.cluster.tick(id);
             let asks = self.cluster.raft(id).map(|raft| (raft.role(), raft.term()));
             self.cluster.flush(id);
             if asked_before != asks || self.cluster.role(id) == Some(Role::Leader) {
-                return Ok(());
+                return Ok(ticks);
             }
         }
         Err(format!("node {id} does not campaign").into())
