@@ -17,7 +17,7 @@ const FOLDERS_AND_FILES: [&str; 10] = [
 ];
 
 /// What a build or a first try leaves behind; ignored by git.
-const LEFT_BEHIND: [&str; 2] = ["target", "kapu-data"];
+const LEFT_BEHIND: [&str; 3] = ["target", "kapu-data", "proptest-regressions"];
 
 /// The names at the top.
 pub fn top_level() -> Vec<String> {

@@ -88,7 +88,11 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 fn mark_files_of_tests(mut sources: Vec<Source>) -> Vec<Source> {
     let of_tests: Vec<String> = sources.iter().flat_map(files_of_tests).collect();
     for source in &mut sources {
-        if of_tests.contains(&source.path) {
+        let below = |file: &String| {
+            file.strip_suffix("mod.rs")
+                .is_some_and(|folder| source.path.starts_with(folder))
+        };
+        if of_tests.iter().any(|file| *file == source.path || below(file)) {
             source.shipped.clear();
         }
     }
@@ -212,6 +216,9 @@ mod tests {
             declares("src/a/real/tests.rs", "fn tests() {}"),
             declares("src/b.rs", "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;"),
             declares("src/b_tests.rs", "fn tests() {}"),
+            declares("src/c/mod.rs", "#[cfg(test)]\nmod tests;"),
+            declares("src/c/tests/mod.rs", "mod deep;"),
+            declares("src/c/tests/deep.rs", "fn tests() {}"),
         ];
         let marked = mark_files_of_tests(sources);
         let shipped: Vec<_> = marked

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use kapu::error::{LeaderHint, RequestError};
 use kapu::limits;
-use kapu::lock::{Command, Outcome, Query, Request};
+use kapu::lock::{Command, Outcome, Query, Request, Table};
 use kapu::raft::{Body, Entry, Message, Position, Role};
 use kapu::status::{NodeStatus, PartitionStatus};
 use kapu::types::*;
@@ -35,21 +35,50 @@ impl Decoder {
 
 /// Every decoder of bytes from outside.
 pub fn decoders() -> Vec<Decoder> {
-    let resource = Resource::new("orders/42").unwrap();
-    let owner = Owner::new(&[7; 16]).unwrap();
-    let try_lock = Command::TryLock {
-        resource: resource.clone(),
-        owner: owner.clone(),
+    [of_peers_and_disk(), of_the_machine(), of_clients_and_nodes()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn resource() -> Resource {
+    Resource::new("orders/42").expect("within the limits")
+}
+
+fn owner() -> Owner {
+    Owner::new(&[7; 16]).expect("within the limits")
+}
+
+fn try_lock() -> Command {
+    Command::TryLock {
+        resource: resource(),
+        owner: owner(),
         ttl_ms: 30_000,
-    };
-    let query = Query::Get { resource };
-    let got = Outcome::Got {
-        owner,
+    }
+}
+
+fn query() -> Query {
+    Query::Get { resource: resource() }
+}
+
+fn got() -> Outcome {
+    Outcome::Got {
+        owner: owner(),
         fencing_token: FencingToken(300),
         expires_in_ms: 29_000,
-    };
-    let command = wire::encode_command(&try_lock);
-    let requests = [Request::Command(try_lock), Request::Query(query.clone())];
+    }
+}
+
+/// The value of a saved row: the grant counter. Rows of locks are damaged where their format is, beside the table.
+fn row() -> Bytes {
+    let mut table = Table::default();
+    table.apply(LogTime(9), &try_lock());
+    let counter = table.take_changes().swap_remove(0);
+    counter.value.expect("the counter has a value")
+}
+
+fn of_peers_and_disk() -> Vec<Decoder> {
+    let command = wire::encode_command(&try_lock());
     vec![
         Decoder {
             name: "frame",
@@ -61,31 +90,49 @@ pub fn decoders() -> Vec<Decoder> {
         Decoder {
             name: "batch",
             decode: |bytes| wire::decode_batch(bytes).is_ok(),
-            good: vec![wire::encode_batch(LogTime(9), &[command.clone(), command.clone()])],
+            good: vec![wire::encode_batch(LogTime(9), &[command.clone(), command])],
             memory_per_byte: 20,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
         Decoder {
+            name: "row",
+            decode: |bytes| Table::default().restore(b"c", bytes).is_ok(),
+            good: vec![row()],
+            memory_per_byte: 8,
+            input_bytes_max: limits::ENTRY_BYTES_MAX,
+        },
+    ]
+}
+
+fn of_the_machine() -> Vec<Decoder> {
+    vec![
+        Decoder {
             name: "command",
             decode: |bytes| wire::decode_command(bytes).is_ok(),
-            good: vec![command],
+            good: vec![wire::encode_command(&try_lock())],
             memory_per_byte: 8,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
         Decoder {
             name: "query",
             decode: |bytes| wire::decode_query(bytes).is_ok(),
-            good: vec![wire::encode_query(&query)],
+            good: vec![wire::encode_query(&query())],
             memory_per_byte: 8,
             input_bytes_max: limits::REQUEST_BYTES_MAX,
         },
         Decoder {
             name: "outcome",
             decode: |bytes| wire::decode_outcome(bytes).is_ok(),
-            good: vec![wire::encode_outcome(&got)],
+            good: vec![wire::encode_outcome(&got())],
             memory_per_byte: 8,
             input_bytes_max: limits::REPLY_BYTES_MAX,
         },
+    ]
+}
+
+fn of_clients_and_nodes() -> Vec<Decoder> {
+    let requests = [Request::Command(try_lock()), Request::Query(query())];
+    vec![
         Decoder {
             name: "request",
             decode: |bytes| {
@@ -101,7 +148,7 @@ pub fn decoders() -> Vec<Decoder> {
         Decoder {
             name: "reply",
             decode: |bytes| pb::PipelineReply::decode(bytes).is_ok_and(|reply| wire::decode_reply(reply).1.is_ok()),
-            good: [Ok(got), Err(not_leader())]
+            good: [Ok(got()), Err(not_leader())]
                 .iter()
                 .map(|result| wire::encode_reply(5, result).encode_to_vec().into())
                 .collect(),
