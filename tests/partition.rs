@@ -1,4 +1,5 @@
 //! The partition's core by hand: events in, effects out, no clock, no disk, no network.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "partition/bench_top.rs"]
 mod bench_top;

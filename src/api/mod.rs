@@ -6,6 +6,8 @@
 mod failure;
 mod lock;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

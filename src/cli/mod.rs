@@ -52,19 +52,48 @@ struct Cli {
 
 /// Flags that every command takes, before or after its name.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
 struct Global {
     /// Where the cluster's nodes listen for clients
-    #[arg(long, global = true, env = "KAPU_ENDPOINTS", value_name = "ADDR,..", value_delimiter = ',',
-          default_value = CLIENT_ADDRESS_DEFAULT)]
+    #[arg(
+        long,
+        global = true,
+        env = "KAPU_ENDPOINTS",
+        value_name = "ADDR,..",
+        value_delimiter = ',',
+        default_value = CLIENT_ADDRESS_DEFAULT
+    )]
     endpoints: Vec<String>,
     /// The shape of results
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        hide_possible_values = true,
+        value_enum,
+        default_value_t
+    )]
     output: Output,
     /// How long one request may take, retries included
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = duration::parse, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     timeout: Duration,
     /// The shape of logs on stderr; RUST_LOG says how much
-    #[arg(long, global = true, env = "KAPU_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        env = "KAPU_LOG_FORMAT",
+        value_name = "text|json",
+        hide_possible_values = true,
+        value_enum,
+        default_value_t
+    )]
     log_format: LogFormat,
 }
 
@@ -73,7 +102,8 @@ enum Command {
     /// Run a node; with no flag a durable single node
     #[command(
         after_help = "Example, on each of three machines with its own --node-id and --listen:
-  kapu serve --node-id 1 --listen 10.0.0.1:2070 --peers 1=10.0.0.1:2071,2=10.0.0.2:2071,3=10.0.0.3:2071
+  kapu serve --node-id 1 --listen 10.0.0.1:2070 \\
+    --peers 1=10.0.0.1:2071,2=10.0.0.2:2071,3=10.0.0.3:2071
 
 A flag wins over its KAPU_* variable, that over --config, that over the default."
     )]
@@ -86,8 +116,9 @@ A flag wins over its KAPU_* variable, that over --config, that over the default.
     #[command(after_help = "Example:
   kapu lock nightly-backup --ttl 30s --wait 1m -- ./backup.sh
 
-The command sees KAPU_RESOURCE, KAPU_OWNER and KAPU_FENCING_TOKEN. Exits with its code; 75 when the lock was not had
-in time; 76 when it was lost, after SIGTERM at once and SIGKILL after --grace.")]
+The command sees KAPU_RESOURCE, KAPU_OWNER and KAPU_FENCING_TOKEN.
+Exits with its code; with 75 when the lock was not had in time; with 76 when it was
+lost, after SIGTERM at once and SIGKILL after --grace.")]
     Lock(lock::LockArgs),
     /// Take a lock if it is free
     #[command(after_help = "Example:

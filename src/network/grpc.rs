@@ -6,6 +6,8 @@
 
 mod codec;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -72,15 +74,18 @@ impl Network for GrpcNetwork {
     ) -> BoxFuture<'static, Result<BoxFuture<'static, ()>, NetworkError>> {
         Box::pin(async move {
             let listener = bind(&address).await?;
-            let server = Server::builder()
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_keepalive_interval(Some(KEEP_ALIVE))
-                .http2_keepalive_timeout(Some(KEEP_ALIVE));
-            let service = |stopped| FrameService { handler, stopped };
-            Ok(Box::pin(serve(server, listener, service, stop)) as BoxFuture<'static, ()>)
+            Ok(Box::pin(serve_frames(listener, handler, stop)) as BoxFuture<'static, ()>)
         })
     }
+}
+
+async fn serve_frames(listener: TcpListener, handler: Arc<dyn FrameHandler>, stop: BoxFuture<'static, ()>) {
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE));
+    serve(server, listener, |stopped| FrameService { handler, stopped }, stop).await;
 }
 
 async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {

@@ -13,6 +13,8 @@ pub mod grpc;
 pub mod inbound;
 mod outbox;
 pub mod peer;
+#[cfg(test)]
+mod tests;
 
 pub use grpc::GrpcNetwork;
 pub use inbound::Inbound;

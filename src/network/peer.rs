@@ -67,7 +67,7 @@ impl Peers {
     /// Sends one message to its receiver. Never blocks; drops it when the queue is full or the receiver is no peer.
     pub fn send(&self, partition: PartitionId, message: Message) {
         if let Some(outbox) = self.outboxes.get(&message.to) {
-            outbox.push_all(partition, [message]);
+            note_dropped(message.to, outbox.push_all(partition, [message]));
         }
     }
 
@@ -75,9 +75,16 @@ impl Peers {
     pub fn send_all(&self, partition: PartitionId, mut messages: Vec<Message>) {
         for (&peer, outbox) in &self.outboxes {
             if messages.iter().any(|message| message.to == peer) {
-                outbox.push_all(partition, messages.extract_if(.., |message| message.to == peer));
+                let to_peer = messages.extract_if(.., |message| message.to == peer);
+                note_dropped(peer, outbox.push_all(partition, to_peer));
             }
         }
+    }
+}
+
+fn note_dropped(peer: NodeId, dropped: usize) {
+    if dropped > 0 {
+        tracing::debug!(%peer, dropped, "the queue to a peer is full");
     }
 }
 

@@ -21,7 +21,10 @@ impl FailureCell {
     /// No failure yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Inner { first: watch::Sender::new(None), closed: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            first: watch::Sender::new(None),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// Keeps `failure` if it is the first.
@@ -57,7 +60,10 @@ impl FailureCell {
     /// Completes with the first failure.
     pub async fn wait(&self) -> NodeFailure {
         let mut changes = self.0.first.subscribe();
-        let first = changes.wait_for(Option::is_some).await.expect("this cell holds the sender");
+        let first = changes
+            .wait_for(Option::is_some)
+            .await
+            .expect("this cell holds the sender");
         first.clone().expect("waited for")
     }
 }

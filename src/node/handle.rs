@@ -40,7 +40,13 @@ impl NodeHandle {
         statuses: Vec<StatusCell>,
         failure: FailureCell,
     ) -> Self {
-        Self(Arc::new(Inner { config, router, inbound, statuses, failure }))
+        Self(Arc::new(Inner {
+            config,
+            router,
+            inbound,
+            statuses,
+            failure,
+        }))
     }
 
     /// Hands a request to its partition. Never blocks. `reply` is called exactly once.
@@ -64,13 +70,20 @@ impl NodeHandle {
     pub async fn request(&self, request: Request) -> Result<Outcome, RequestError> {
         let (sender, receiver) = oneshot::channel();
         self.submit(request, Box::new(move |result| drop(sender.send(result))));
-        receiver.await.unwrap_or(Err(RequestError::Unknown("the node ended before the outcome was known")))
+        receiver.await.unwrap_or(Err(RequestError::Unknown(
+            "the node ended before the outcome was known",
+        )))
     }
 
     /// What the node says of itself now.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        let Inner { config, inbound, statuses, .. } = &*self.0;
+        let Inner {
+            config,
+            inbound,
+            statuses,
+            ..
+        } = &*self.0;
         let address = |node: &NodeId| {
             let own = (*node == config.node_id).then(|| config.client_address.clone());
             (*node, own.or_else(|| inbound.address(*node)).unwrap_or_default())
@@ -93,9 +106,16 @@ impl Inner {
         match result {
             Ok(outcome) => Ok(lock::decode_outcome(&outcome).expect("an outcome comes from this very node")),
             Err(Refusal::NotLeader(leader)) => {
-                let hint = |node| LeaderHint { node, address: self.inbound.address(node).unwrap_or_default() };
+                let hint = |node| LeaderHint {
+                    node,
+                    address: self.inbound.address(node).unwrap_or_default(),
+                };
                 let (partitions, leader) = (self.router.partitions(), leader.map(hint));
-                Err(RequestError::NotLeader { partition, partitions, leader })
+                Err(RequestError::NotLeader {
+                    partition,
+                    partitions,
+                    leader,
+                })
             }
             Err(Refusal::Overloaded { what, limit }) => Err(RequestError::Overloaded { what, limit }),
             Err(Refusal::Stopping) => Err(RequestError::Stopping),

@@ -97,7 +97,12 @@ impl Node {
 
     /// Stops without handing over; returns when everything is closed.
     pub async fn close(self) {
-        let Running { mailboxes, stop, actors, storage } = self.running;
+        let Running {
+            mailboxes,
+            stop,
+            actors,
+            storage,
+        } = self.running;
         self.failure.close();
         mailboxes.iter().for_each(|mailbox| mailbox.push(Event::Stop));
         for actor in actors {
@@ -113,7 +118,7 @@ async fn hand_over(mailboxes: Vec<Mailbox>, clock: Arc<dyn Clock>) {
     let mut waiting = Vec::new();
     for mailbox in &mailboxes {
         let (done, handed_over) = oneshot::channel();
-        mailbox.push(Event::HandOver(Box::new(move || drop(done.send(())))));
+        mailbox.push(Event::HandOver(Box::new(move || done.send(()).unwrap_or_default())));
         waiting.push(handed_over);
     }
     let all = async {

@@ -48,7 +48,12 @@ impl Node {
             outbound: Arc::new(ToPeers(peers)),
             on_failure: unreadable(&failure),
         };
-        let start = ActorStart { env: &env, config: &config, shared: &shared, failure: &failure };
+        let start = ActorStart {
+            env: &env,
+            config: &config,
+            shared: &shared,
+            failure: &failure,
+        };
         let mut statuses = Vec::new();
         let mut actors = Vec::new();
         for (partition, (mailbox, inbox)) in (0..).map(PartitionId).zip(mailboxes.iter().zip(inboxes)) {
@@ -56,10 +61,23 @@ impl Node {
             statuses.push(actor.status());
             actors.push(start.spawn(partition, actor));
         }
-        env.spawn.spawn("ticker", ticker::run(Arc::clone(&env.clock), Arc::clone(&router), config.tick, stopped));
+        env.spawn.spawn(
+            "ticker",
+            ticker::run(Arc::clone(&env.clock), Arc::clone(&router), config.tick, stopped),
+        );
         let handle = NodeHandle::new(config, router, inbound, statuses, failure.clone());
-        let running = Running { mailboxes, stop, actors, storage: opened.closed };
-        Ok(Self { handle, failure, clock: env.clock, running })
+        let running = Running {
+            mailboxes,
+            stop,
+            actors,
+            storage: opened.closed,
+        };
+        Ok(Self {
+            handle,
+            failure,
+            clock: env.clock,
+            running,
+        })
     }
 }
 
@@ -71,7 +89,11 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
         voters: config.voters.keys().copied().collect(),
     };
     let cell = failure.clone();
-    storage::open(env, &identity, Arc::new(move |error| cell.set(NodeFailure::Storage(error))))
+    storage::open(
+        env,
+        &identity,
+        Arc::new(move |error| cell.set(NodeFailure::Storage(error))),
+    )
 }
 
 /// Listens for peers and dials them. A single node does neither.
@@ -89,7 +111,10 @@ async fn connect(
     let inbound = Arc::new(Inbound::new(identity.clone(), peers.keys().copied(), sink));
     if !peers.is_empty() {
         let handler = Arc::clone(&inbound);
-        let serving = env.network.listen(config.peer_listen.clone(), handler, until_dropped(stopped.clone())).await?;
+        let serving = env
+            .network
+            .listen(config.peer_listen.clone(), handler, until_dropped(stopped.clone()))
+            .await?;
         env.spawn.spawn("peer listener", serving);
     }
     let outgoing = Peers::start(env, &identity, &peers, &refused(failure));
@@ -129,7 +154,12 @@ impl ActorStart<'_> {
         let mut machine = LockMachine::default();
         let mut restore = |key: &[u8], value: &[u8]| machine.restore(key, value).map_err(|error| error.to_string());
         let mark = self.shared.state.load(partition, &mut restore)?;
-        let storage::Recovered { hard_state, base, last, term_runs } = self.shared.log.recover(partition)?;
+        let storage::Recovered {
+            hard_state,
+            base,
+            last,
+            term_runs,
+        } = self.shared.log.recover(partition)?;
         let log = DurableLog { base, last, term_runs };
         check_mark(partition, &log, mark)?;
         let config = raft::Config {
@@ -138,8 +168,14 @@ impl ActorStart<'_> {
             heartbeat_ticks: self.config.heartbeat_ticks,
             election_ticks: self.config.election_ticks,
         };
-        let rng = self.env.rng(&format!("raft of partition {partition} on node {}", config.id));
-        let reader = Reader { partition, log: Arc::clone(&self.shared.log), failure: self.failure.clone() };
+        let rng = self
+            .env
+            .rng(&format!("raft of partition {partition} on node {}", config.id));
+        let reader = Reader {
+            partition,
+            log: Arc::clone(&self.shared.log),
+            failure: self.failure.clone(),
+        };
         let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(reader), rng);
         let core = Core::new(partition, raft, Box::new(machine), mark);
         Ok(Actor::new(partition, core, mailbox.clone(), inbox, self.shared.clone()))
@@ -148,11 +184,15 @@ impl ActorStart<'_> {
     /// Runs the actor. One that panics fails the node: an invariant is broken, and going on could break a promise.
     fn spawn(&self, partition: PartitionId, actor: Actor) -> oneshot::Receiver<()> {
         let (done, ended) = oneshot::channel();
-        let mut watch = PanicWatch { partition, failure: self.failure.clone(), finished: false };
+        let watch = PanicWatch {
+            partition,
+            failure: self.failure.clone(),
+        };
         let run = async move {
+            let _watch = watch;
             actor.run().await;
-            watch.finished = true;
-            drop(done.send(()));
+            // Nobody waits when the node was dropped instead of stopped.
+            let _ = done.send(());
         };
         self.env.spawn.spawn("partition", Box::pin(run));
         ended
@@ -170,19 +210,21 @@ fn check_mark(partition: PartitionId, log: &DurableLog, mark: StateMark) -> Resu
         log.base.index.next(),
         log.last.index
     );
-    Err(StorageError::Corrupt { file: "state.redb".into(), reason })
+    Err(StorageError::Corrupt {
+        file: "state.redb".into(),
+        reason,
+    })
 }
 
 /// Fails the node when it is dropped by an unwinding actor.
 struct PanicWatch {
     partition: PartitionId,
     failure: FailureCell,
-    finished: bool,
 }
 
 impl Drop for PanicWatch {
     fn drop(&mut self) {
-        if !self.finished && std::thread::panicking() {
+        if std::thread::panicking() {
             self.failure.set(NodeFailure::Panicked(self.partition));
         }
     }
@@ -197,10 +239,12 @@ struct Reader {
 
 impl EntryReader for Reader {
     fn read(&self, first: Index, last: Index, bytes_max: usize) -> Vec<raft::Entry> {
-        self.log.read(self.partition, first, last, bytes_max).unwrap_or_else(|error| {
-            self.failure.set(NodeFailure::Storage(error));
-            Vec::new()
-        })
+        self.log
+            .read(self.partition, first, last, bytes_max)
+            .unwrap_or_else(|error| {
+                self.failure.set(NodeFailure::Storage(error));
+                Vec::new()
+            })
     }
 }
 

@@ -21,6 +21,8 @@ use crate::wire::batch;
 const SAVE_ROWS: usize = 8 * 1024;
 /// or so many ticks after the last time, if anything was applied.
 const SAVE_TICKS: u32 = 100;
+/// A leader proposes nothing more while so many of its writes are under way.
+const WRITES_UNDER_WAY_MAX: usize = 1;
 /// The log is compacted in steps of at least so many entries.
 const COMPACT_ENTRIES: u64 = 1024;
 
@@ -213,7 +215,13 @@ impl Core {
     }
 
     /// Proposes what was asked for, as few entries as their limits allow, stamped with log time.
+    ///
+    /// While enough of this replica's writes are under way, a leader lets commands gather: an entry more would wait for the same sync, and many
+    /// small entries cost more than a large one.
     fn propose_commands(&mut self, now: Duration) {
+        if self.clock.is_some() && self.raft.log().writes_under_way() >= WRITES_UNDER_WAY_MAX {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands).into_iter().peekable();
         while commands.peek().is_some() {
             let (mut batch, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);

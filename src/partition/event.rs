@@ -54,8 +54,11 @@ pub enum Refusal {
     Unknown(&'static str),
 }
 
+/// What a caller does with its answer.
+type Answer = Box<dyn FnOnce(Result<Bytes, Refusal>) + Send>;
+
 /// Answers one caller, exactly once: a reply that is dropped says that the outcome is unknown.
-pub struct Reply(Option<Box<dyn FnOnce(Result<Bytes, Refusal>) + Send>>);
+pub struct Reply(Option<Answer>);
 
 impl Reply {
     /// A reply that calls `answer`.

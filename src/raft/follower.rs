@@ -57,11 +57,21 @@ impl Raft {
     /// The leader lives. The commit index that it sends is never beyond what this replica acknowledged to it.
     pub(super) fn handle_heartbeat(&mut self, from: NodeId, commit: Index, round: u64, compact: Index) {
         self.hear_leader(from, round);
-        let commit = commit.min(self.follower().matched);
-        self.log.commit_to(commit);
-        self.held_by_all = self.held_by_all.max(compact);
-        let round = self.follower().round;
+        let (matched, round) = (self.follower().matched, self.follower().round);
         self.send(from, Body::HeartbeatResponse { round });
+        if commit > matched.max(self.log.commit()) {
+            self.ask_for_anchor(from, round);
+        }
+        self.log.commit_to(commit.min(matched));
+        self.held_by_all = self.held_by_all.max(compact);
+    }
+
+    /// A restart or a campaign forgot how far this log is the leader's, and in an idle group no append would ever tell: says that
+    /// nothing follows the last entry, so that the leader anchors a new append there.
+    fn ask_for_anchor(&mut self, leader: NodeId, round: u64) {
+        let hint = self.log.last();
+        let prev = hint.index.next();
+        self.send(leader, Body::AppendRejected { prev, hint, round });
     }
 
     /// The leader asks this replica to take over.
@@ -104,9 +114,10 @@ impl Raft {
         }
     }
 
-    /// An acknowledgement is due.
+    /// More is durable: an acknowledgement is due, unless nothing is known to be this leader's yet (the write was an earlier one's).
     pub(super) fn acknowledge(&mut self) {
-        self.follower().acknowledge = true;
+        let follower = self.follower();
+        follower.acknowledge |= follower.matched > Index(0);
     }
 
     /// Sends the acknowledgement that is due, if one is.

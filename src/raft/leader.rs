@@ -191,13 +191,14 @@ impl Raft {
     /// A follower has everything up to `matched`, durably.
     pub(super) fn handle_append_response(&mut self, from: NodeId, matched: Index, round: u64) {
         let last = self.log.last().index;
+        // A leader that restarted in its term leads no more, and hears of entries that it lost.
+        let Some(progress) = self.heard_follower(from, round) else {
+            return;
+        };
         assert!(
             matched <= last,
             "node {from} acknowledges entry {matched}, and the leader's log ends at {last}"
         );
-        let Some(progress) = self.heard_follower(from, round) else {
-            return;
-        };
         if progress.accepted(matched) {
             self.advance_commit();
             self.continue_transfer(from);

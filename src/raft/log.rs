@@ -112,6 +112,12 @@ impl Log {
         self.applied
     }
 
+    /// How many writes are under way.
+    #[must_use]
+    pub fn writes_under_way(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Whether a write is under way.
     #[must_use]
     pub fn is_writing(&self) -> bool {
@@ -229,7 +235,8 @@ impl Log {
         Position { term, index }
     }
 
-    /// The entries from `first` on, cut off after `bytes_max` bytes of payload but never before one entry. From the tail where it has them.
+    /// The entries from `first` on, cut off after `bytes_max` bytes but never before one entry. An entry counts with what it costs beside its
+    /// payload, so that thousands of small ones still fit in a frame. From the tail where it has them.
     #[must_use]
     pub fn entries(&self, first: Index, bytes_max: usize) -> Vec<Entry> {
         assert!(
@@ -244,18 +251,24 @@ impl Log {
         if first > last {
             return Vec::new();
         }
+        let mut bytes = 0;
+        let mut fits = |entry: &Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.payload.len() + ENTRY_OVERHEAD;
+            is_first || bytes <= bytes_max
+        };
         let tail_first = self.last.index.0 + 1 - self.tail.len() as u64;
         if first.0 < tail_first {
-            return self.reader.read(first, last.min(Index(tail_first - 1)), bytes_max);
+            let read = self.reader.read(first, last.min(Index(tail_first - 1)), bytes_max);
+            return read.into_iter().take_while(fits).collect();
         }
         let skip = usize::try_from(first.0 - tail_first).expect("the tail fits in memory");
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let fits = bytes == 0 || bytes + entry.payload.len() <= bytes_max;
-            bytes += entry.payload.len().max(1);
-            fits && entry.index <= last
-        };
-        self.tail.iter().skip(skip).take_while(fits).cloned().collect()
+        let wanted = self
+            .tail
+            .iter()
+            .skip(skip)
+            .take_while(|entry| entry.index <= last && fits(entry));
+        wanted.cloned().collect()
     }
 
     /// What is not on its way to the disk yet; from now on it is, as write `id`.

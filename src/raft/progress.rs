@@ -117,11 +117,12 @@ impl Progress {
 
     /// The follower lacks the entry at `prev`; the logs may meet at `meeting`. A stale rejection changes nothing.
     pub fn rejected(&mut self, prev: Index, meeting: Index) {
-        let stale = match self.mode {
-            Mode::Probe { .. } => prev != self.next.prev(),
-            Mode::Replicate => prev <= self.matched,
+        let probed = match self.mode {
+            Mode::Probe { .. } => prev == self.next.prev(),
+            Mode::Replicate => true,
         };
-        if stale {
+        // One that lacks what it acknowledged is not probed again at once, or the two would never stop.
+        if !probed || prev <= self.matched {
             return;
         }
         self.next = meeting.min(prev.prev()).max(self.matched).next();

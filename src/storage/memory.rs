@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::read::{Budget, missing};
-use super::{LogStore, LogWrite, Recovered, StateMark, StateStore, StateWrite, StorageError};
+use super::{LogStore, LogWrite, Recovered, StateMark, StateStore, StateWrite, StorageError, VisitRow};
 use crate::raft::{Entry, HardState, Position};
 use crate::types::{Index, PartitionId};
 
@@ -146,11 +146,7 @@ struct PartitionState {
 }
 
 impl StateStore for MemoryState {
-    fn load(
-        &self,
-        partition: PartitionId,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>,
-    ) -> Result<StateMark, StorageError> {
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError> {
         let partitions = lock(&self.partitions);
         let Some(state) = partitions.get(&partition) else {
             return Ok(StateMark::default());

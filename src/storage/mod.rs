@@ -99,17 +99,16 @@ pub struct StateWrite {
     pub done: Completion,
 }
 
+/// Takes the key and the value of one row, or says in words why it cannot be.
+pub type VisitRow<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'v;
+
 /// The rows of the state machines of all partitions of a node.
 pub trait StateStore: Send + Sync {
     /// Hands every row of a partition to `row`, in the order of keys, and returns its mark; all zero when nothing was ever written.
     ///
     /// # Errors
     /// When rows cannot be read, or `row` refuses one.
-    fn load(
-        &self,
-        partition: PartitionId,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>,
-    ) -> Result<StateMark, StorageError>;
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError>;
     /// Takes a write. Never blocks. Writes of a partition are applied in the order in which they were given.
     fn write(&self, write: StateWrite);
 }

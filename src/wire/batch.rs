@@ -55,7 +55,7 @@ pub fn decode_batch(payload: &[u8]) -> Result<Batch<'_>, DecodeError> {
     )?;
     let (mut log_time, mut commands) = (None, Vec::new());
     let mut fields = Fields::of(payload);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => log_time = Some(LogTime(field.varint()?)),
             2 if commands.len() == limits::ENTRY_COMMANDS_MAX => {

@@ -41,7 +41,7 @@ pub fn encode_command(command: &Command) -> Bytes {
 pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
     let (mut kind, mut resource, mut owner, mut ttl_ms) = (0, "", &[][..], 0);
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => kind = field.varint()?,
             2 => resource = field.text()?,
@@ -85,7 +85,7 @@ pub fn encode_query(query: &Query) -> Bytes {
 pub fn decode_query(bytes: &[u8]) -> Result<Query, DecodeError> {
     let (mut kind, mut resource) = (0, "");
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => kind = field.varint()?,
             2 => resource = field.text()?,
@@ -113,7 +113,7 @@ pub fn encode_outcome(outcome: &Outcome) -> Bytes {
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
     let (mut outcome, mut fencing_token, mut expires_in_ms, mut owner) = (0, 0, 0, &[][..]);
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => outcome = field.varint()?,
             2 => fencing_token = field.varint()?,

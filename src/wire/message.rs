@@ -101,7 +101,7 @@ fn encode_entries(mut prev: Index, entries: &[Entry]) -> Vec<pb::Entry> {
 pub(super) fn decode_message(header: &FrameHeader, bytes: &[u8]) -> Result<(PartitionId, Message), DecodeError> {
     let (mut partition, mut term, mut body) = (0, 0, None);
     let mut fields = Fields::of(bytes);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => partition = field.varint()?,
             2 => term = counter("a term", field)?,
@@ -153,7 +153,7 @@ fn decode_body(field: Field<'_>, term: Term) -> Result<Body, DecodeError> {
 
 fn decode_vote(mut fields: Fields<'_>) -> Result<(Position, bool), DecodeError> {
     let (mut last, mut transfer) = (Position::default(), false);
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => last = decode_position(field)?,
             2 => transfer = field.bool()?,
@@ -165,7 +165,7 @@ fn decode_vote(mut fields: Fields<'_>) -> Result<(Position, bool), DecodeError> 
 
 fn decode_rejected(mut fields: Fields<'_>) -> Result<Body, DecodeError> {
     let (mut prev, mut round, mut hint) = (Index(0), 0, Position::default());
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => prev = Index(counter("an index", field)?),
             2 => round = counter("a round", field)?,
@@ -183,7 +183,7 @@ fn decode_rejected(mut fields: Fields<'_>) -> Result<Body, DecodeError> {
 
 fn decode_append(mut fields: Fields<'_>, term: Term) -> Result<Body, DecodeError> {
     let (mut prev, mut commit, mut round, mut entries) = (Position::default(), Index(0), 0, Vec::new());
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => prev = decode_position(field)?,
             2 => commit = Index(counter("an index", field)?),
@@ -222,7 +222,7 @@ fn decode_append(mut fields: Fields<'_>, term: Term) -> Result<Body, DecodeError
 fn decode_entry(field: Field<'_>) -> Result<Entry, DecodeError> {
     let (mut term, mut payload) = (0, &[][..]);
     let mut fields = field.message()?;
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         match field.number {
             1 => term = counter("a term", field)?,
             2 => payload = field.bytes()?,
@@ -255,7 +255,7 @@ fn decode_position(field: Field<'_>) -> Result<Position, DecodeError> {
 /// The fields 1 to `N` of a message of nothing but counters; one that is not there is zero.
 fn counters<const N: usize>(mut fields: Fields<'_>) -> Result<[u64; N], DecodeError> {
     let mut numbers = [0; N];
-    while let Some(field) = fields.next()? {
+    while let Some(field) = fields.read()? {
         if let Some(number) = numbers.get_mut(field.number as usize - 1) {
             *number = counter("a counter", field)?;
         }

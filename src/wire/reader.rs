@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Malformed`]; then the message is of no more use.
-    pub fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+    pub fn read(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn first(bytes: &[u8]) -> Result<Option<Field<'_>>, DecodeError> {
-        Fields::of(bytes).next()
+        Fields::of(bytes).read()
     }
 
     #[test]
@@ -163,11 +163,11 @@ mod tests {
             0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x19, 1, 0, 0, 0, 0, 0, 0, 0, 0x25, 9, 9, 9, 9,
         ];
         let mut fields = Fields::of(&bytes);
-        assert_eq!(fields.next().unwrap().unwrap().varint(), Ok(150));
-        assert_eq!(fields.next().unwrap().unwrap().text(), Ok("hi"));
-        assert_eq!(fields.next().unwrap().unwrap().fixed64(), Ok(1));
-        assert_eq!(fields.next().unwrap().unwrap().number, 4);
-        assert_eq!(fields.next(), Ok(None));
+        assert_eq!(fields.read().unwrap().unwrap().varint(), Ok(150));
+        assert_eq!(fields.read().unwrap().unwrap().text(), Ok("hi"));
+        assert_eq!(fields.read().unwrap().unwrap().fixed64(), Ok(1));
+        assert_eq!(fields.read().unwrap().unwrap().number, 4);
+        assert_eq!(fields.read(), Ok(None));
     }
 
     #[test]

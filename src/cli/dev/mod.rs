@@ -72,7 +72,10 @@ pub async fn run(args: DevArgs, log_format: LogFormat) -> Result<Exit, Failure> 
     let mut nodes = Nodes::new(plan);
     let result = tokio::select! {
         biased;
-        stop = signals.next() => Ok(ended_by(stop, &args)),
+        stop = signals.next() => {
+            progress_end();
+            Ok(ended_by(stop, &args))
+        }
         started = start(&mut nodes) => started,
     };
     let result = match result {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::{Index, NodeId, Term};
 
 /// An owned record, to compare with.
 #[derive(Clone, Debug, PartialEq)]

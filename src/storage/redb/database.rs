@@ -4,6 +4,8 @@
 //! (one sync a commit), no savepoints. redb writes its last commit in one phase, so after a crash a damaged last commit cannot be told from
 //! a torn one and is dropped; damage anywhere else is refused.
 
+use std::io;
+
 use redb::{Database, ReadTransaction, WriteTransaction};
 
 use crate::env::{Disk, DiskFile};
@@ -24,6 +26,7 @@ impl NamedDatabase {
     pub fn open(disk: &dyn Disk, name: &str, cache_bytes: usize) -> Result<Self, StorageError> {
         let file = format!("{}/{name}", disk.location());
         let backend = disk.open(name).map_err(|error| from_io(&file, error))?;
+        discard_unborn(&*backend).map_err(|error| from_io(&file, error))?;
         let database = Database::builder()
             .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(true)
@@ -93,6 +96,26 @@ impl NamedDatabase {
     }
 }
 
+/// How much of a new file redb writes before the first bytes, its magic number, make it a database.
+const HEADER_BYTES: usize = 512;
+/// A new file is far smaller than this.
+const UNBORN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Empties a file whose creation was cut short: redb would take it for no database of its own, and this node could never start.
+///
+/// Such a file has no magic number, and nothing but zeros behind the header. No database that was ever written to looks like that.
+fn discard_unborn(file: &dyn DiskFile) -> io::Result<()> {
+    let length = file.len()?;
+    if length == 0 || length > UNBORN_BYTES_MAX {
+        return Ok(());
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read(0, &mut bytes)?;
+    let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));
+    let is_unborn = header.iter().take(8).chain(rest).all(|byte| *byte == 0);
+    if is_unborn { file.set_len(0) } else { Ok(()) }
+}
+
 fn from_redb(file: &str, error: impl Into<redb::Error>) -> StorageError {
     let file = file.to_owned();
     match error.into() {
@@ -118,11 +141,11 @@ fn from_redb(file: &str, error: impl Into<redb::Error>) -> StorageError {
     }
 }
 
-fn from_io(file: &str, error: std::io::Error) -> StorageError {
+fn from_io(file: &str, error: io::Error) -> StorageError {
     let file = file.to_owned();
     match error.kind() {
-        std::io::ErrorKind::WouldBlock => StorageError::InUse { file },
-        std::io::ErrorKind::InvalidData => StorageError::Corrupt {
+        io::ErrorKind::WouldBlock => StorageError::InUse { file },
+        io::ErrorKind::InvalidData => StorageError::Corrupt {
             file,
             reason: error.to_string(),
         },
@@ -138,27 +161,27 @@ fn from_io(file: &str, error: std::io::Error) -> StorageError {
 struct Backend(Box<dyn DiskFile>);
 
 impl DiskFile for Backend {
-    fn len(&self) -> std::io::Result<u64> {
+    fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.0.read(offset, out)
     }
 
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
 
-    fn sync_data(&self) -> std::io::Result<()> {
+    fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
     }
 
-    fn close(&self) -> std::io::Result<()> {
+    fn close(&self) -> io::Result<()> {
         self.0.close()
     }
 }

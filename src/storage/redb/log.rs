@@ -35,7 +35,7 @@ impl RedbLog {
         on_failure: FailureHandler,
     ) -> Result<(Self, oneshot::Receiver<()>), StorageError> {
         let (file, scanned) = LogFile::load(database, partitions)?;
-        let collector = Collector::new(bounds, scanned, &file.indexes());
+        let collector = Collector::new(bounds, scanned);
         let file = Arc::new(file);
         let (queue, jobs) = mpsc::unbounded_channel();
         let (closing, closed) = oneshot::channel();

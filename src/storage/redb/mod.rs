@@ -10,6 +10,7 @@ pub mod log_file;
 pub mod meta;
 pub mod scan;
 pub mod state;
+mod step;
 
 /// The name of the file with the logs.
 pub const LOG_FILE: &str = "log.redb";

@@ -6,9 +6,10 @@ use redb::{ReadTransaction, ReadableTable as _};
 
 use super::database::NamedDatabase;
 use super::log_file::{PARTS, REWRITE, WAL, blob_error, row_error, slot};
+use crate::raft::Position;
 use crate::storage::StorageError;
 use crate::storage::index::{Home, LogIndex};
-use crate::storage::record::{self, Record};
+use crate::storage::record::{self, Record, RecordError};
 use crate::types::{Index, PartitionId};
 
 /// What the scan of the file found beside the indexes.
@@ -18,6 +19,8 @@ pub struct Scanned {
     pub first_blob: u64,
     /// The length of each blob in bytes.
     pub blob_bytes: Vec<usize>,
+    /// The base in `parts`, per partition. The index may have a later one, of a blob.
+    pub saved_bases: Vec<Position>,
     /// The first and last row of `rewrite`, per partition.
     pub moved: Vec<Option<(Index, Index)>>,
 }
@@ -37,6 +40,7 @@ pub fn scan(database: &NamedDatabase, partitions: u32) -> Result<(Vec<LogIndex>,
     };
     let transaction = database.begin_read()?;
     scan.parts(&transaction)?;
+    scan.found.saved_bases = scan.indexes.iter().map(LogIndex::base).collect();
     scan.rewrite(&transaction)?;
     scan.wal(&transaction)?;
     scan.check()?;
@@ -70,6 +74,9 @@ impl Scan<'_> {
                 |error| database.corrupt(format!("the row of partition {place} is not what was written: {error}"));
             for item in record::decode(value.value(), u64::from(place)).map_err(bad)? {
                 let (partition, record) = item.map_err(bad)?;
+                if partition.0 != place {
+                    return Err(bad(RecordError::Field("partition")));
+                }
                 self.replay(partition, record, Home::Moved)?;
             }
         }
@@ -85,6 +92,9 @@ impl Scan<'_> {
             let bad = |error| row_error(database, PartitionId(owner), place, error);
             for item in record::decode(value.value(), place).map_err(bad)? {
                 let (partition, record) = item.map_err(bad)?;
+                if partition.0 != owner {
+                    return Err(bad(RecordError::Field("partition")));
+                }
                 self.replay(partition, record, Home::Moved)?;
                 let moved = &mut self.found.moved[slot(partition)];
                 *moved = Some((moved.map_or(Index(place), |(first, _)| first), Index(place)));

@@ -13,7 +13,7 @@ use super::database::NamedDatabase;
 use crate::env::{Disk, Env};
 use crate::limits;
 use crate::raft::Position;
-use crate::storage::{FailureHandler, StateMark, StateStore, StateWrite, StorageError};
+use crate::storage::{FailureHandler, StateMark, StateStore, StateWrite, StorageError, VisitRow};
 use crate::types::{Index, LogTime, PartitionId, Term};
 
 const ROWS: TableDefinition<(u32, &[u8]), &[u8]> = TableDefinition::new("rows");
@@ -73,11 +73,7 @@ impl RedbState {
 }
 
 impl StateStore for RedbState {
-    fn load(
-        &self,
-        partition: PartitionId,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>,
-    ) -> Result<StateMark, StorageError> {
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError> {
         let transaction = self.database.begin_read()?;
         let rows = transaction
             .open_table(ROWS)

@@ -1,6 +1,6 @@
 //! What comes back is what was sent: every codec but the batch, which has its tests beside it.
 //!
-//! Random and broken bytes are thrown at the decoders in `tests/wire.rs`.
+//! Random and broken bytes are thrown at the decoders in `tests/wire`.
 
 mod arbitrary;
 mod refusals;

@@ -1,6 +1,6 @@
 //! What must not pass: each starts from bytes that do, and changes one thing.
 //!
-//! Random and broken bytes are thrown at the decoders in `tests/wire.rs`.
+//! Random and broken bytes are thrown at the decoders in `tests/wire`.
 
 use bytes::Bytes;
 use prost::Message as _;

@@ -19,7 +19,7 @@ fn fake(script: &str) -> (TempDir, Nodes) {
     #[expect(clippy::disallowed_methods, reason = "a test makes a script")]
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create(true)
+        .create_new(true)
         .mode(0o755)
         .open(&binary)
         .unwrap();

@@ -1,0 +1,176 @@
+//! Senders and receivers over a network in memory, whose dials follow a script and whose clock stands still.
+//!
+//! Here are the doubles; the tests are in the files beside.
+
+mod receiving;
+mod sending;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::env::{BoxFuture, Clock, Disk, DiskFile, Env, FrameHandler, FrameSink, Network, NetworkError, TokioSpawn};
+use crate::limits;
+use crate::raft::{Body, Entry, Position};
+use crate::types::{Index, Term};
+use crate::wire::{Frame, decode_frame};
+
+/// Every dial takes the next answer of a script, and waits for ever when there is none.
+struct Scripted(Mutex<VecDeque<Result<TestSink, NetworkError>>>);
+
+impl Network for Scripted {
+    fn dial(&self, _: String) -> BoxFuture<'static, Result<Box<dyn FrameSink>, NetworkError>> {
+        let answer = self.0.lock().unwrap().pop_front();
+        Box::pin(async {
+            match answer {
+                Some(answer) => answer.map(|sink| Box::new(sink) as Box<dyn FrameSink>),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn listen(
+        &self,
+        _: String,
+        _: Arc<dyn FrameHandler>,
+        _: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, Result<BoxFuture<'static, ()>, NetworkError>> {
+        unreachable!("these tests hand frames over themselves")
+    }
+}
+
+/// Hands frames to the test, as far as the test makes room for them.
+struct TestSink {
+    frames: mpsc::Sender<Frame>,
+    error: NetworkError,
+}
+
+impl FrameSink for TestSink {
+    fn send(&mut self, frame: Bytes) -> BoxFuture<'_, Result<(), NetworkError>> {
+        assert!(frame.len() <= limits::FRAME_BYTES_MAX);
+        let frame = decode_frame(&frame).unwrap();
+        Box::pin(async { self.frames.send(frame).await.map_err(|_| self.error.clone()) })
+    }
+}
+
+/// Time stands still, and every sleep is over at once.
+struct NoTime;
+
+impl Clock for NoTime {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn now_with_suspend(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+struct NoDisk;
+
+impl Disk for NoDisk {
+    fn open(&self, _: &str) -> io::Result<Box<dyn DiskFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn pace(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn location(&self) -> String {
+        String::new()
+    }
+}
+
+fn unreachable() -> NetworkError {
+    NetworkError::Unreachable {
+        address: "two".to_owned(),
+        reason: "nobody there".to_owned(),
+    }
+}
+
+fn refused(reason: &str) -> NetworkError {
+    NetworkError::Refused {
+        address: "two".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn identity(node: u64) -> Identity {
+    Identity {
+        cluster: "test".to_owned(),
+        node_id: NodeId(node),
+        storage_id: StorageId(100 + node),
+        incarnation: Incarnation(3),
+        client_address: format!("client-{node}:2070"),
+    }
+}
+
+fn message(to: u64, round: u64) -> Message {
+    Message {
+        from: NodeId(1),
+        to: NodeId(to),
+        term: Term(1),
+        body: Body::HeartbeatResponse { round },
+    }
+}
+
+fn append(bytes: usize) -> Message {
+    let entry = Entry {
+        index: Index(1),
+        term: Term(1),
+        payload: vec![0; bytes].into(),
+    };
+    let body = Body::Append {
+        prev: Position::default(),
+        entries: vec![entry],
+        commit: Index(0),
+        round: 0,
+    };
+    Message { body, ..message(2, 0) }
+}
+
+fn env(clock: Arc<dyn Clock>, network: Arc<dyn Network>) -> Env {
+    Env {
+        clock,
+        network,
+        disk: Arc::new(NoDisk),
+        spawn: Arc::new(TokioSpawn),
+        seed: 1,
+    }
+}
+
+/// A sender of node 1 to node 2 that meets `script`, and the reasons of refusals.
+fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::UnboundedReceiver<String>) {
+    let env = env(Arc::new(NoTime), Arc::new(Scripted(Mutex::new(script.into()))));
+    let (reasons, told) = mpsc::unbounded_channel();
+    let on_refused: peer::RefusalHandler = Arc::new(move |peer, reason| {
+        assert_eq!(peer, NodeId(2));
+        let _ = reasons.send(reason);
+    });
+    let addresses = BTreeMap::from([(NodeId(2), "two".to_owned())]);
+    (Peers::start(&env, &identity(1), &addresses, &on_refused), told)
+}
+
+fn sink(room: usize, error: NetworkError) -> (TestSink, mpsc::Receiver<Frame>) {
+    let (frames, received) = mpsc::channel(room);
+    (TestSink { frames, error }, received)
+}
+
+fn rounds(frame: &Frame) -> Vec<u64> {
+    let round = |(_, message): &(PartitionId, Message)| match message.body {
+        Body::HeartbeatResponse { round } => round,
+        _ => panic!("only these are sent"),
+    };
+    frame.messages.iter().map(round).collect()
+}

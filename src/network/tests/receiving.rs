@@ -1,0 +1,169 @@
+//! The receiving side: who is welcome, and a sender and a receiver together over real sockets.
+
+use super::*;
+use crate::network::inbound::is_about_disk;
+
+/// Keeps what was delivered.
+#[derive(Default)]
+struct Delivered(Mutex<Vec<(PartitionId, Message)>>);
+
+impl MessageSink for Delivered {
+    fn deliver(&self, partition: PartitionId, message: Message) {
+        self.0.lock().unwrap().push((partition, message));
+    }
+}
+
+/// Node 1 of a cluster of 1, 2 and 3, and what arrived there.
+fn inbound() -> (Inbound, Arc<Delivered>) {
+    let delivered = Arc::new(Delivered::default());
+    let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
+    (Inbound::new(identity(1), [NodeId(2), NodeId(3)], sink), delivered)
+}
+
+/// A frame of node 2 to node 1, after `change`.
+fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
+    let identity = identity(2);
+    let mut header = crate::wire::FrameHeader {
+        cluster: crate::wire::frame::cluster_hash(&identity.cluster),
+        from: identity.node_id,
+        to: NodeId(1),
+        storage_id: identity.storage_id,
+        incarnation: identity.incarnation,
+        sequence: 1,
+        client_address: identity.client_address,
+    };
+    change(&mut header);
+    let message = Message {
+        from: header.from,
+        ..message(header.to.0, 5)
+    };
+    crate::wire::encode_frame(&header, &[(PartitionId(4), message)])
+}
+
+fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)) -> String {
+    inbound.receive(frame_of_two(change)).unwrap_err()
+}
+
+#[test]
+fn messages_of_a_voter_are_delivered() {
+    let (inbound, delivered) = inbound();
+    assert_eq!(inbound.address(NodeId(2)), None);
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    let delivered = delivered.0.lock().unwrap();
+    assert_eq!(delivered.len(), 2, "a repeated frame is the business of raft");
+    assert_eq!(delivered[0].0, PartitionId(4));
+    assert_eq!(delivered[0].1.from, NodeId(2));
+    assert_eq!(inbound.address(NodeId(2)).as_deref(), Some("client-2:2070"));
+    let addresses = [(NodeId(2), "client-2:2070".to_owned()), (NodeId(3), String::new())];
+    assert_eq!(inbound.addresses(), BTreeMap::from(addresses));
+}
+
+#[test]
+fn a_frame_that_is_not_for_this_node_is_refused() {
+    let (inbound, delivered) = inbound();
+    let other = refusal(&inbound, |header| header.cluster += 1);
+    assert!(
+        other.contains("another cluster") && other.contains("\"test\""),
+        "{other}"
+    );
+    let misled = refusal(&inbound, |header| header.to = NodeId(3));
+    assert!(
+        misled.contains("this is node 1") && misled.contains("for node 3"),
+        "{misled}"
+    );
+    let stranger = refusal(&inbound, |header| header.from = NodeId(9));
+    assert!(stranger.contains("node 9 is not a voter"), "{stranger}");
+    let twin = refusal(&inbound, |header| header.from = NodeId(1));
+    assert!(twin.contains("ids are unique"), "{twin}");
+    let garbage = inbound.receive(Bytes::from_static(b"garbage")).unwrap_err();
+    assert!(garbage.contains("cannot be read"), "{garbage}");
+    assert!(delivered.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_peer_with_another_or_an_older_disk_is_refused() {
+    let (inbound, _) = inbound();
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    let swapped = refusal(&inbound, |header| header.storage_id = StorageId(0xabc));
+    assert!(swapped.contains("swapped") && swapped.contains("abc"), "{swapped}");
+    let older = refusal(&inbound, |header| header.incarnation = Incarnation(2));
+    assert!(older.contains("rolled back") && older.contains("3 times"), "{older}");
+    assert!(is_about_disk(&swapped) && is_about_disk(&older));
+    assert!(!is_about_disk("node 9 is not a voter of this cluster"));
+}
+
+#[test]
+fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
+    let (inbound, _) = inbound();
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    let restarted = frame_of_two(|header| {
+        header.incarnation = Incarnation(4);
+        header.client_address = "moved:1".to_owned();
+    });
+    inbound.receive(restarted).unwrap();
+    assert_eq!(inbound.address(NodeId(2)).as_deref(), Some("moved:1"));
+}
+
+/// Serves node 1 on a port of the system's choice, and starts a sender of node 2 of `cluster` to it.
+async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::UnboundedReceiver<String>) {
+    let spare = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = spare.local_addr().unwrap().to_string();
+    drop(spare);
+    let network = Arc::new(GrpcNetwork);
+    let forever = Box::pin(std::future::pending());
+    let serving = network
+        .listen(address.clone(), Arc::new(inbound), forever)
+        .await
+        .unwrap();
+    let env = env(Arc::new(SystemClock), network);
+    env.spawn.spawn("listener", serving);
+    let (reasons, told) = mpsc::unbounded_channel();
+    let on_refused: peer::RefusalHandler = Arc::new(move |_, reason| {
+        let _ = reasons.send(reason);
+    });
+    let mut sender = identity(2);
+    cluster.clone_into(&mut sender.cluster);
+    let addresses = BTreeMap::from([(NodeId(1), address)]);
+    (Peers::start(&env, &sender, &addresses, &on_refused), told)
+}
+
+/// Sends as Raft does, again and again, until `done`.
+async fn send_until<T>(peers: &Peers, done: impl Future<Output = T>) -> T {
+    let mut done = std::pin::pin!(done);
+    loop {
+        let message = Message {
+            from: NodeId(2),
+            ..message(1, 5)
+        };
+        peers.send(PartitionId(4), message);
+        tokio::select! {
+            biased;
+            result = &mut done => return result,
+            () = SystemClock.sleep(Duration::from_millis(1)) => {}
+        }
+    }
+}
+
+struct Forward(mpsc::UnboundedSender<PartitionId>);
+
+impl MessageSink for Forward {
+    fn deliver(&self, partition: PartitionId, _: Message) {
+        let _ = self.0.send(partition);
+    }
+}
+
+#[tokio::test]
+async fn a_message_goes_from_node_to_node() {
+    let (forward, mut delivered) = mpsc::unbounded_channel();
+    let inbound = Inbound::new(identity(1), [NodeId(2)], Arc::new(Forward(forward)));
+    let (peers, _told) = over_sockets("test", inbound).await;
+    assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_is_told_so() {
+    let (peers, mut told) = over_sockets("other", inbound().0).await;
+    let reason = send_until(&peers, told.recv()).await.unwrap();
+    assert!(reason.contains("node 2 is of another cluster"), "{reason}");
+}

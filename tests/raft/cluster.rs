@@ -1,0 +1,317 @@
+//! A cluster of replicas in one hand: every tick, message, write, crash and restart happens when the test says so.
+//!
+//! It does with a [`Ready`] what a partition's shell does, and nothing more: sends, writes, applies, reports back. After every event the
+//! [checks](crate::checks) look at all replicas. It draws nothing by itself, except the seeds of the replicas' election timers from its own.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kapu::raft::{Body, Config, Entry, Message, ProposeError, Raft, Ready, Role, RoleChange};
+use kapu::types::{Index, NodeId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::checks::Checks;
+use crate::disk::Disk;
+use crate::network::Network;
+use crate::trace::{self, Trace};
+
+/// One node: a replica while it runs, its disk, and a state machine that is the list of what was applied.
+pub struct Replica {
+    pub id: NodeId,
+    pub raft: Option<Raft>,
+    pub disk: Disk,
+    pub applied: Vec<Entry>,
+    /// How far the state machine is durable.
+    saved: Index,
+    boots: u64,
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub nodes: u64,
+    pub heartbeat_ticks: u32,
+    pub election_ticks: u32,
+    pub seed: u64,
+}
+
+/// How often what happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub lost: usize,
+    pub duplicated: usize,
+    pub step_downs: usize,
+    pub truncations: usize,
+    pub crashes: usize,
+    pub lost_writes: usize,
+    pub restarts: usize,
+    pub handovers: usize,
+    pub compactions: usize,
+    pub reads_confirmed: usize,
+    pub reads_failed: usize,
+}
+
+pub struct Cluster {
+    pub shape: Shape,
+    pub replicas: BTreeMap<NodeId, Replica>,
+    pub network: Network,
+    pub checks: Checks,
+    pub trace: Trace,
+    pub counts: Counts,
+}
+
+/// More rounds than this between one event and rest are a loop.
+const READY_ROUNDS_MAX: usize = 10_000;
+
+impl Cluster {
+    pub fn new(shape: Shape) -> Self {
+        let mut cluster = Self {
+            shape,
+            replicas: BTreeMap::new(),
+            network: Network::default(),
+            checks: Checks::default(),
+            trace: Trace::default(),
+            counts: Counts::default(),
+        };
+        for id in (1..=shape.nodes).map(NodeId) {
+            cluster.install(id, Disk::default());
+        }
+        cluster
+    }
+
+    /// Gives a node a disk, and starts it.
+    pub fn install(&mut self, id: NodeId, disk: Disk) {
+        let replica = Replica {
+            id,
+            raft: None,
+            disk,
+            applied: Vec::new(),
+            saved: Index(0),
+            boots: 0,
+        };
+        self.replicas.insert(id, replica);
+        self.start(id);
+    }
+
+    fn start(&mut self, id: NodeId) {
+        let shape = self.shape;
+        let config = Config {
+            id,
+            voters: (1..=shape.nodes).map(NodeId).collect(),
+            heartbeat_ticks: shape.heartbeat_ticks,
+            election_ticks: shape.election_ticks,
+        };
+        let replica = self.replica_mut(id);
+        replica.boots += 1;
+        let rng = StdRng::seed_from_u64(shape.seed ^ (id.0 << 32) ^ (replica.boots << 40));
+        let (log, reader) = replica.disk.recover();
+        let (state, saved) = (replica.disk.hard_state, replica.saved);
+        replica.applied.truncate(usize::try_from(saved.0).unwrap());
+        replica.raft = Some(Raft::new(config, state, log, saved, reader, rng));
+        self.check(id);
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.replicas.keys().copied().collect()
+    }
+
+    pub fn replica(&self, id: NodeId) -> &Replica {
+        &self.replicas[&id]
+    }
+
+    pub fn replica_mut(&mut self, id: NodeId) -> &mut Replica {
+        self.replicas.get_mut(&id).expect("the test names nodes of the cluster")
+    }
+
+    pub fn raft(&self, id: NodeId) -> Option<&Raft> {
+        self.replicas[&id].raft.as_ref()
+    }
+
+    pub fn role(&self, id: NodeId) -> Option<Role> {
+        self.raft(id).map(Raft::role)
+    }
+
+    /// Lets one running replica have an event, and checks what came of it. What it wants done waits for [`Cluster::flush`].
+    pub fn event<T>(&mut self, id: NodeId, event: impl FnOnce(&mut Raft) -> T) -> Option<T> {
+        let raft = self.replica_mut(id).raft.as_mut()?;
+        let before = raft.log().commit();
+        let result = event(raft);
+        let commit = raft.log().commit();
+        if commit > before {
+            self.trace.note(|| format!("{id} commits {commit}"));
+        }
+        self.check(id);
+        Some(result)
+    }
+
+    fn check(&mut self, id: NodeId) {
+        self.checks.replica(id, &self.replicas);
+    }
+
+    /// Does what a replica wants done until it wants nothing. Writes complete at once, unless its disk is held.
+    pub fn flush(&mut self, id: NodeId) {
+        for _ in 0..READY_ROUNDS_MAX {
+            let Some(ready) = self.event(id, Raft::ready) else {
+                return;
+            };
+            if ready.is_empty() {
+                return;
+            }
+            self.carry_out(id, ready);
+            if !self.replicas[&id].disk.held {
+                self.complete_writes(id, usize::MAX);
+            }
+        }
+        panic!("node {id} never comes to rest");
+    }
+
+    fn carry_out(&mut self, id: NodeId, ready: Ready) {
+        if let Some(change) = ready.role_change {
+            self.trace.note(|| format!("{id} {}", describe(&change)));
+        }
+        for message in ready.send {
+            assert_eq!(message.from, id, "a replica speaks for itself");
+            self.send(message);
+        }
+        if let Some(persist) = ready.persist {
+            self.trace.note(|| format!("{id} writes {}", trace::persist(&persist)));
+            self.replica_mut(id).disk.write(persist);
+        }
+        for entry in ready.apply {
+            self.apply(id, entry);
+        }
+        for read in ready.reads_confirmed {
+            self.trace
+                .note(|| format!("{id} confirms read {} at {}", read.context, read.index));
+            self.counts.reads_confirmed += 1;
+            self.checks.read_confirmed(read.context, read.index);
+        }
+        for context in ready.reads_failed {
+            self.trace.note(|| format!("{id} fails read {context}"));
+            self.counts.reads_failed += 1;
+            self.checks.read_failed(context);
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        self.checks.sending(&message, &self.replicas);
+        self.counts.handovers += usize::from(message.body == Body::TimeoutNow);
+        self.trace.note(|| format!("send {}", trace::message(&message)));
+        if let Some(lost) = self.network.send(message) {
+            self.lose(&lost);
+        }
+    }
+
+    fn apply(&mut self, id: NodeId, entry: Entry) {
+        self.trace.note(|| format!("{id} applies {}", trace::entry(&entry)));
+        self.checks.applying(&entry, &self.replicas[&id]);
+        self.replica_mut(id).applied.push(entry);
+    }
+
+    /// Completes up to `count` of the oldest writes under way, and tells the replica.
+    pub fn complete_writes(&mut self, id: NodeId, count: usize) {
+        for _ in 0..count {
+            let Some((write, replaced)) = self.replica_mut(id).disk.complete() else {
+                return;
+            };
+            self.trace.note(|| format!("{id} durable #{write}"));
+            self.replaced(&replaced);
+            self.event(id, |raft| raft.persisted(write));
+        }
+    }
+
+    fn replaced(&mut self, entries: &[Entry]) {
+        self.counts.truncations += usize::from(!entries.is_empty());
+        self.checks.replaced(entries, &self.replicas);
+    }
+
+    pub fn tick(&mut self, id: NodeId) {
+        let led = self.role(id) == Some(Role::Leader);
+        self.event(id, Raft::tick);
+        self.counts.step_downs += usize::from(led && self.role(id) != Some(Role::Leader));
+    }
+
+    /// Hands a message to its receiver; one that is down loses it.
+    pub fn deliver(&mut self, message: Message) {
+        let to = message.to;
+        if self.raft(to).is_none() {
+            return self.lose(&message);
+        }
+        self.trace.note(|| format!("recv {}", trace::message(&message)));
+        self.event(to, |raft| raft.step(message));
+    }
+
+    pub fn lose(&mut self, message: &Message) {
+        self.counts.lost += 1;
+        self.trace.note(|| format!("lost {}", trace::message(message)));
+    }
+
+    pub fn propose(&mut self, id: NodeId, payloads: Vec<Bytes>) -> Option<Result<Index, ProposeError>> {
+        self.event(id, |raft| raft.propose(payloads))
+    }
+
+    pub fn read(&mut self, id: NodeId, context: u64) -> Option<Result<(), ProposeError>> {
+        let committed = self.checks.committed();
+        let result = self.event(id, |raft| raft.read_index(context))?;
+        if result.is_ok() {
+            assert_eq!(committed, self.checks.committed(), "a read commits nothing");
+            self.checks.read_begins(context, id);
+        }
+        Some(result)
+    }
+
+    /// Power fails at a node: what is not durable is gone, except the oldest `reached` writes, which just got to the disk; its state
+    /// machine is found as of `saved`, at the earliest as of the compacted log, at the latest as it was.
+    pub fn crash(&mut self, id: NodeId, reached: usize, saved: Index) {
+        let entries_before = self.replica(id).disk.entries();
+        let replica = self.replica_mut(id);
+        let Some(raft) = replica.raft.take() else { return };
+        let floor = replica.disk.base().index.max(replica.saved);
+        replica.saved = saved.min(raft.log().applied()).max(floor);
+        let lost = replica.disk.crash(reached);
+        let replaced: Vec<Entry> = entries_before
+            .into_iter()
+            .filter(|entry| !replica.disk.holds(entry))
+            .collect();
+        self.trace.note(|| format!("{id} crashes, {lost} writes lost"));
+        self.counts.crashes += 1;
+        self.counts.lost_writes += lost;
+        self.replaced(&replaced);
+        self.checks.forget_reads(id);
+    }
+
+    pub fn restart(&mut self, id: NodeId) {
+        if self.raft(id).is_none() {
+            self.counts.restarts += 1;
+            self.start(id);
+            let term = self.replica(id).disk.hard_state.term;
+            self.trace.note(|| format!("{id} restarts in t{term}"));
+        }
+    }
+
+    /// Compacts as far as the node may: what all hold and what its state machine has, which becomes durable first.
+    pub fn compact(&mut self, id: NodeId) {
+        let Some(raft) = self.raft(id) else { return };
+        let through = raft.held_by_all().min(raft.log().applied());
+        if through <= raft.log().base().index {
+            return;
+        }
+        let base = self.event(id, |raft| raft.compact(through)).expect("it runs");
+        let replica = self.replica_mut(id);
+        replica.saved = replica.saved.max(through);
+        replica.disk.compact(base);
+        self.counts.compactions += 1;
+        self.trace
+            .note(|| format!("{id} compacts up to {}", trace::position(base)));
+    }
+}
+
+fn describe(change: &RoleChange) -> String {
+    let RoleChange { role, term, leader } = change;
+    match (role, leader) {
+        (Role::Follower, Some(leader)) => format!("follows {leader} in t{term}"),
+        (Role::Follower, None) => format!("follows nobody in t{term}"),
+        _ => format!("is {} in t{term}", role.as_str()),
+    }
+}

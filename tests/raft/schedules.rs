@@ -1,0 +1,376 @@
+//! Random schedules: everything that can go wrong, in any order, from one number.
+//!
+//! A schedule is drawn from its number alone. All [checks](crate::checks) hold after every event; then everything is healed, and the
+//! cluster must come to rest: one leader, equal logs, every proposal applied everywhere. A sweep that never saw some kind of event has
+//! tested nothing, and fails.
+//!
+//! `KAPU_RAFT_SCHEDULES=100000` runs more of them; `KAPU_RAFT_SCHEDULE=17` runs one, and tells its story when it fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use bytes::Bytes;
+use kapu::raft::{Raft, Role};
+use kapu::types::{Index, NodeId};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::cluster::{Cluster, Counts, Shape};
+
+/// How many schedules run unless more are asked for.
+const SCHEDULES: u64 = 600;
+/// The most events of one schedule before everything is healed.
+const EVENTS_MAX: usize = 600;
+/// The sizes of clusters; five-node ones are where minorities differ most.
+const NODES: [u64; 6] = [1, 3, 3, 4, 5, 5];
+/// A healed cluster is at rest after so many election times.
+const ELECTION_TIMES_TO_REST: u32 = 30;
+/// Rounds of delivery in one tick; more are a loop.
+const ROUNDS_MAX: usize = 1_000;
+
+struct Schedule {
+    cluster: Cluster,
+    rng: StdRng,
+    proposed: u64,
+    reads: u64,
+}
+
+impl Schedule {
+    fn new(number: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(number);
+        let shape = Shape {
+            nodes: NODES[rng.random_range(0..NODES.len())],
+            heartbeat_ticks: 1,
+            election_ticks: rng.random_range(3..6),
+            seed: number,
+        };
+        Self {
+            cluster: Cluster::new(shape),
+            rng,
+            proposed: 0,
+            reads: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.rng.random_range(50..EVENTS_MAX) {
+            self.event();
+        }
+        self.heal();
+        self.demand("elects a leader, and all learn what is committed", Self::is_at_rest);
+        let confirmed = self.cluster.counts.reads_confirmed;
+        let payloads: Vec<Bytes> = (0..3).map(|_| self.payload()).collect();
+        self.demand("takes proposals and reads", |schedule| {
+            schedule.propose_and_read(&payloads)
+        });
+        self.demand("applies what is proposed, everywhere", |schedule| {
+            schedule.is_at_rest()
+                && payloads
+                    .iter()
+                    .all(|payload| schedule.cluster.checks.has_committed(payload))
+        });
+        assert!(
+            self.cluster.counts.reads_confirmed > confirmed,
+            "the healed cluster confirms a read"
+        );
+        assert_eq!(self.cluster.checks.reads_under_way(), 0, "every read comes back");
+    }
+
+    /// One event of any kind. What it wants done is mostly done at once; else it waits for the next event at that node.
+    fn event(&mut self) {
+        let id = self.any_node();
+        match self.rng.random_range(0..1000) {
+            0..450 => self.deliver(),
+            450..600 => self.cluster.tick(id),
+            600..625 => self.tick_until_campaign(id),
+            625..725 => self.complete_writes(id),
+            725..805 => self.propose(),
+            805..845 => self.read(),
+            845..865 => self.lose(),
+            865..885 => self.duplicate(),
+            885..897 => self.crash(id),
+            897..920 => self.cluster.restart(id),
+            920..928 => self.cut(id),
+            928..936 => self.isolate(id),
+            936..948 => self.cluster.network.heal(),
+            948..963 => self.hold_or_release(id),
+            963..970 => self.transfer(),
+            970..982 => self.cluster.compact(id),
+            _ => self.calm_tick(),
+        }
+        if self.rng.random_bool(0.8) {
+            self.cluster.flush(id);
+        }
+    }
+
+    fn any_node(&mut self) -> NodeId {
+        NodeId(self.rng.random_range(1..=self.cluster.shape.nodes))
+    }
+
+    /// A place in the queue, more likely near its head.
+    fn any_message(&mut self) -> usize {
+        let under_way = self.cluster.network.len().max(1);
+        self.rng
+            .random_range(0..under_way)
+            .min(self.rng.random_range(0..under_way))
+    }
+
+    fn deliver(&mut self) {
+        let at = self.any_message();
+        if let Some(message) = self.cluster.network.take(at) {
+            let to = message.to;
+            self.cluster.deliver(message);
+            if self.rng.random_bool(0.8) {
+                self.cluster.flush(to);
+            }
+        }
+    }
+
+    fn lose(&mut self) {
+        let at = self.any_message();
+        if let Some(message) = self.cluster.network.take(at) {
+            self.cluster.lose(&message);
+        }
+    }
+
+    fn duplicate(&mut self) {
+        let at = self.any_message();
+        self.cluster.counts.duplicated += usize::from(at < self.cluster.network.len());
+        self.cluster.network.duplicate(at);
+    }
+
+    fn tick_until_campaign(&mut self, id: NodeId) {
+        for _ in 0..2 * self.cluster.shape.election_ticks {
+            self.cluster.tick(id);
+            self.cluster.flush(id);
+            if self.cluster.role(id) == Some(Role::PreCandidate) {
+                return;
+            }
+        }
+    }
+
+    fn complete_writes(&mut self, id: NodeId) {
+        let count = self.rng.random_range(1..4);
+        self.cluster.complete_writes(id, count);
+    }
+
+    fn any_leader(&mut self) -> Option<NodeId> {
+        let all = self.cluster.ids().into_iter();
+        let leaders: Vec<_> = all.filter(|id| self.cluster.role(*id) == Some(Role::Leader)).collect();
+        (!leaders.is_empty()).then(|| leaders[self.rng.random_range(0..leaders.len())])
+    }
+
+    fn propose(&mut self) {
+        let Some(id) = self.any_leader() else { return };
+        let payloads = (0..self.rng.random_range(1..4)).map(|_| self.payload()).collect();
+        self.cluster.propose(id, payloads);
+        if self.rng.random_bool(0.8) {
+            self.cluster.flush(id);
+        }
+    }
+
+    /// A payload that is proposed once, and now and then so large that appends must be split.
+    fn payload(&mut self) -> Bytes {
+        self.proposed += 1;
+        let mut payload = self.proposed.to_string().into_bytes();
+        if self.rng.random_bool(0.02) {
+            payload.resize(kapu::limits::ENTRY_BYTES_MAX, b'.');
+        }
+        payload.into()
+    }
+
+    fn read(&mut self) {
+        if let Some(id) = self.any_leader() {
+            self.reads += 1;
+            self.cluster.read(id, self.reads);
+        }
+    }
+
+    fn crash(&mut self, id: NodeId) {
+        let reached = self
+            .rng
+            .random_range(0..=self.cluster.replica(id).disk.writes_under_way());
+        let saved = Index(self.rng.random_range(0..=self.cluster.replica(id).applied.len() as u64));
+        self.cluster.crash(id, reached, saved);
+    }
+
+    fn cut(&mut self, id: NodeId) {
+        let other = self.any_node();
+        self.cluster.network.cut(id, other);
+        if self.rng.random_bool(0.5) {
+            self.cluster.network.cut(other, id);
+        }
+    }
+
+    fn isolate(&mut self, id: NodeId) {
+        for other in self.cluster.ids() {
+            self.cluster.network.cut(id, other);
+            self.cluster.network.cut(other, id);
+        }
+    }
+
+    fn hold_or_release(&mut self, id: NodeId) {
+        let disk = &mut self.cluster.replica_mut(id).disk;
+        disk.held = !disk.held;
+    }
+
+    fn transfer(&mut self) {
+        if let Some(id) = self.any_leader() {
+            self.cluster.event(id, Raft::transfer_leader);
+            self.cluster.flush(id);
+        }
+    }
+
+    /// A tick for everybody, with everything delivered: the world is not always bad.
+    fn calm_tick(&mut self) {
+        for id in self.cluster.ids() {
+            self.cluster.tick(id);
+            self.cluster.flush(id);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let round = self.cluster.network.take_all(|_| true);
+            if round.is_empty() {
+                return;
+            }
+            for message in round {
+                let to = message.to;
+                self.cluster.deliver(message);
+                self.cluster.flush(to);
+            }
+        }
+        panic!("the cluster never comes to rest");
+    }
+
+    fn heal(&mut self) {
+        self.cluster.network.heal();
+        for id in self.cluster.ids() {
+            self.cluster.restart(id);
+            self.cluster.replica_mut(id).disk.held = false;
+            self.cluster.complete_writes(id, usize::MAX);
+            self.cluster.flush(id);
+        }
+    }
+
+    fn demand(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..ELECTION_TIMES_TO_REST * self.cluster.shape.election_ticks {
+            self.calm_tick();
+            if reached(self) {
+                return;
+            }
+        }
+        panic!("a healed cluster {what}");
+    }
+
+    /// One leader that serves, known to all; everything in its log is applied everywhere.
+    fn is_at_rest(&mut self) -> bool {
+        let ids = self.cluster.ids();
+        let rafts: Vec<&Raft> = ids.iter().filter_map(|id| self.cluster.raft(*id)).collect();
+        let Some(leader) = rafts.iter().find(|raft| raft.may_serve()) else {
+            return false;
+        };
+        let last = leader.log().last();
+        let settled = |raft: &&Raft| {
+            raft.leader() == Some(leader.id()) && raft.log().last() == last && raft.log().applied() == last.index
+        };
+        rafts.len() == ids.len() && rafts.iter().all(settled)
+    }
+
+    /// Says whether the leader took them: one that is handing over does not, and for a moment there may be none.
+    fn propose_and_read(&mut self, payloads: &[Bytes]) -> bool {
+        let Some(leader) = self.any_leader() else { return false };
+        let accepted = self.cluster.propose(leader, payloads.to_vec());
+        if !matches!(accepted, Some(Ok(_))) {
+            return false;
+        }
+        self.reads += 1;
+        self.cluster.read(leader, self.reads);
+        self.cluster.flush(leader);
+        true
+    }
+}
+
+/// Sums of what happened in all schedules, by name.
+#[derive(Default)]
+struct Sums(Vec<(&'static str, usize)>);
+
+impl Sums {
+    fn add(&mut self, cluster: &Cluster) {
+        let Counts {
+            lost,
+            duplicated,
+            step_downs,
+            truncations,
+            crashes,
+            lost_writes,
+            restarts,
+            handovers,
+            compactions,
+            reads_confirmed,
+            reads_failed,
+        } = cluster.counts;
+        let committed = usize::try_from(cluster.checks.committed().0).unwrap();
+        let now = [
+            ("elections", cluster.checks.elections()),
+            ("commits", committed),
+            ("messages lost", lost),
+            ("messages duplicated", duplicated),
+            ("leaders stepped down", step_downs),
+            ("truncations", truncations),
+            ("crashes", crashes),
+            ("writes lost in crashes", lost_writes),
+            ("restarts", restarts),
+            ("handovers", handovers),
+            ("compactions", compactions),
+            ("reads confirmed", reads_confirmed),
+            ("reads failed", reads_failed),
+        ];
+        let before = std::mem::take(&mut self.0)
+            .into_iter()
+            .map(|(_, sum)| sum)
+            .chain(std::iter::repeat(0));
+        self.0 = now
+            .into_iter()
+            .zip(before)
+            .map(|((name, count), sum)| (name, sum + count))
+            .collect();
+    }
+}
+
+/// Runs one schedule; when it fails, says how to see it again.
+fn run(number: u64, recording: bool) -> Cluster {
+    let mut schedule = Schedule::new(number);
+    schedule.cluster.trace.recording = recording;
+    let result = catch_unwind(AssertUnwindSafe(|| schedule.run()));
+    if let Err(panic) = result {
+        eprintln!("{}", schedule.cluster.trace.take());
+        eprintln!(
+            "schedule {number} failed; again, with its story: KAPU_RAFT_SCHEDULE={number} cargo test --test raft random"
+        );
+        resume_unwind(panic);
+    }
+    schedule.cluster
+}
+
+fn number_from_environment(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("the variable holds a number"))
+}
+
+#[test]
+fn random_schedules_are_safe_and_come_to_rest() {
+    if let Some(number) = number_from_environment("KAPU_RAFT_SCHEDULE") {
+        run(number, true);
+        return;
+    }
+    let schedules = number_from_environment("KAPU_RAFT_SCHEDULES").unwrap_or(SCHEDULES);
+    let mut sums = Sums::default();
+    for number in 0..schedules {
+        sums.add(&run(number, false));
+    }
+    for (name, sum) in &sums.0 {
+        println!("{sum} {name}");
+        assert!(
+            *sum > 0,
+            "{schedules} schedules without {name} prove nothing about them"
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! What storage promises, on real files and on a simulated disk that loses power.
+//!
+//! One conformance suite for every store, what is refused at the door, and crashes at every sync.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "storage/collect.rs"]
+mod collect;
+#[path = "storage/conformance.rs"]
+mod conformance;
+#[path = "storage/crash.rs"]
+mod crash;
+#[path = "storage/disk.rs"]
+mod disk;
+#[path = "storage/failure.rs"]
+mod failure;
+#[path = "storage/model.rs"]
+mod model;
+#[path = "storage/refusal.rs"]
+mod refusal;
+#[path = "storage/support.rs"]
+mod support;

@@ -1,0 +1,280 @@
+//! What a data directory is refused for, in words that name the file, both values, and what to do (FAULTS 45, 51, 57, 59).
+
+use std::path::Path;
+use std::sync::mpsc;
+
+use kapu::env::Disk;
+use kapu::storage::file::FileDisk;
+use kapu::storage::{self, Identity, Opened, StorageError};
+use kapu::types::{Incarnation, Index, NodeId, PartitionId};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use redb::ReadableTable as _;
+
+use crate::support::{at, entry, env_with_threads, hard_state, identity, log_write, no_failure, runtime};
+
+const META: redb::TableDefinition<&str, &str> = redb::TableDefinition::new("meta");
+const WAL: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("wal");
+
+fn open(directory: &Path, identity: &Identity) -> Result<Opened, StorageError> {
+    storage::open(&env_with_threads(FileDisk::new(directory)), identity, no_failure())
+}
+
+/// The message of a refusal.
+fn refused(directory: &Path, identity: &Identity) -> String {
+    match open(directory, identity) {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn close(opened: Opened) {
+    let Opened { log, state, closed, .. } = opened;
+    drop((log, state));
+    runtime().block_on(closed);
+}
+
+/// A directory with four group commits in it, closed.
+fn written() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    for index in 1..=4 {
+        let (done, finished) = mpsc::channel();
+        let entries = vec![entry(1, index, &"x".repeat(100))];
+        opened.log.write(log_write(0, Some(hard_state(1, 2)), entries, move || {
+            done.send(()).unwrap()
+        }));
+        finished.recv().unwrap();
+    }
+    close(opened);
+    directory
+}
+
+/// Changes a file behind our back, with redb's own means.
+fn tamper(directory: &Path, file: &str, change: impl FnOnce(&redb::WriteTransaction)) {
+    let database = redb::Database::open(directory.join(file)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+    database.close().unwrap();
+}
+
+fn set_meta(directory: &Path, file: &str, name: &str, value: &str) {
+    tamper(directory, file, |transaction| {
+        transaction.open_table(META).unwrap().insert(name, value).unwrap();
+    });
+}
+
+#[test]
+fn every_start_is_counted_and_the_directory_keeps_its_name() {
+    let directory = written();
+    let first = open(directory.path(), &identity(2)).unwrap();
+    let (id, incarnation) = (first.storage_id, first.incarnation);
+    assert_eq!(incarnation, Incarnation(2));
+    assert_eq!(first.log.recover(PartitionId(0)).unwrap().last, at(1, 4));
+    close(first);
+    let second = open(directory.path(), &identity(2)).unwrap();
+    assert_eq!((second.storage_id, second.incarnation), (id, Incarnation(3)));
+    close(second);
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused_with_both_values() {
+    let directory = written();
+    let ours = identity(2);
+    let cases = [
+        (
+            Identity {
+                cluster: "other".to_owned(),
+                ..ours.clone()
+            },
+            "cluster test",
+            "cluster other",
+        ),
+        (
+            Identity {
+                node_id: NodeId(2),
+                ..ours.clone()
+            },
+            "node id 1",
+            "node id 2",
+        ),
+        (
+            Identity {
+                partitions: 3,
+                ..ours.clone()
+            },
+            "partitions 2",
+            "partitions 3",
+        ),
+        (
+            Identity {
+                voters: [NodeId(1)].into(),
+                ..ours.clone()
+            },
+            "voters 1,2,3",
+            "voters 1",
+        ),
+    ];
+    for (other, theirs, started) in cases {
+        let message = refused(directory.path(), &other);
+        assert!(
+            message.contains("log.redb") && message.contains(theirs) && message.contains(started),
+            "{message}"
+        );
+    }
+    close(open(directory.path(), &ours).unwrap());
+}
+
+#[test]
+fn a_newer_format_is_refused_and_not_touched() {
+    for file in ["log.redb", "state.redb"] {
+        let directory = written();
+        set_meta(directory.path(), file, "format", "2");
+        for _ in 0..2 {
+            let message = refused(directory.path(), &identity(2));
+            assert!(
+                message.contains(file) && message.contains("is of format 2"),
+                "{message}"
+            );
+        }
+        set_meta(directory.path(), file, "format", "1");
+        close(open(directory.path(), &identity(2)).unwrap());
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_refused_until_it_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    let message = refused(directory.path(), &identity(2));
+    assert!(message.contains("log.redb is in use by another process"), "{message}");
+    close(opened);
+    close(open(directory.path(), &identity(2)).unwrap());
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let occupied = directory.path().join("occupied");
+    std::fs::File::create(&occupied).unwrap();
+    let message = refused(&occupied.join("data"), &identity(2));
+    assert!(message.contains("occupied/data/log.redb"), "{message}");
+}
+
+#[test]
+fn files_of_two_directories_do_not_go_together() {
+    let (one, other) = (written(), written());
+    set_meta(other.path(), "state.redb", "storage_id", "12345");
+    std::fs::copy(other.path().join("state.redb"), one.path().join("state.redb")).unwrap();
+    let message = refused(one.path(), &identity(2));
+    assert!(message.contains("state.redb belongs to storage 12345"), "{message}");
+}
+
+#[test]
+fn a_file_that_was_lost_is_not_replaced_by_an_empty_one() {
+    let directory = written();
+    std::fs::remove_file(directory.path().join("state.redb")).unwrap();
+    let message = refused(directory.path(), &identity(2));
+    assert!(
+        message.contains("state.redb is empty, and log.redb beside it says that it was written"),
+        "{message}"
+    );
+
+    let directory = written();
+    set_meta(directory.path(), "state.redb", "storage_id", "12345");
+    std::fs::remove_file(directory.path().join("log.redb")).unwrap();
+    for _ in 0..2 {
+        let message = refused(directory.path(), &identity(2));
+        assert!(message.contains("state.redb belongs to storage 12345"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FileDisk::new(directory.path());
+    disk.open("log.redb").unwrap().write(0, &[7; 5000]).unwrap();
+    let message = refused(directory.path(), &identity(2));
+    assert!(message.contains("log.redb is corrupt"), "{message}");
+}
+
+/// Symptom: a node that lost power while it created its data directory could never start again. Cause: redb makes the file long before it
+/// writes its magic number, and takes a file without one for something else. Fix: such a file, all zeros behind its header, is emptied.
+#[test]
+fn a_file_whose_creation_was_cut_short_is_created_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = FileDisk::new(directory.path()).open("log.redb").unwrap();
+    file.set_len(1_000_000).unwrap();
+    file.write(9, &[3; 300]).unwrap();
+    drop(file);
+    close(open(directory.path(), &identity(2)).unwrap());
+}
+
+#[test]
+fn a_bit_flip_in_a_blob_is_refused_with_its_number() {
+    let directory = written();
+    tamper(directory.path(), "log.redb", |transaction| {
+        let mut wal = transaction.open_table(WAL).unwrap();
+        let mut blob = wal.get(3).unwrap().unwrap().value().to_vec();
+        let middle = blob.len() / 2;
+        blob[middle] ^= 4;
+        wal.insert(3, blob.as_slice()).unwrap();
+    });
+    let message = refused(directory.path(), &identity(2));
+    assert!(
+        message.contains("log.redb is corrupt: blob 3 is not what was written"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_blob_is_refused_with_its_number() {
+    let directory = written();
+    tamper(directory.path(), "log.redb", |transaction| {
+        transaction.open_table(WAL).unwrap().remove(2).unwrap();
+    });
+    let message = refused(directory.path(), &identity(2));
+    assert!(message.contains("log.redb is corrupt: blob 2 is missing"), "{message}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test damages a file behind the store's back"
+)]
+fn read_all(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn a_bit_flip_anywhere_in_a_closed_file_is_refused_or_changes_nothing() {
+    let directory = written();
+    let path = directory.path().join("log.redb");
+    let intact = read_all(&path);
+    let mut rng = StdRng::seed_from_u64(1);
+    let used: Vec<usize> = (0..intact.len()).filter(|&at| intact[at] != 0).collect();
+    let mut refusals = 0;
+    for _ in 0..60 {
+        let bit = used[rng.random_range(0..used.len())] * 8 + rng.random_range(0..8);
+        println!("bit {bit}");
+        let mut damaged = intact.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), &damaged).unwrap();
+        match open(directory.path(), &identity(2)) {
+            Ok(opened) => {
+                let entries = opened.log.read(PartitionId(0), Index(1), Index(4), usize::MAX).unwrap();
+                assert_eq!(entries, [1, 2, 3, 4].map(|index| entry(1, index, &"x".repeat(100))));
+                assert_eq!(opened.log.recover(PartitionId(0)).unwrap().hard_state, hard_state(1, 2));
+                close(opened);
+            }
+            Err(error) => {
+                refusals += 1;
+                assert!(error.to_string().contains("log.redb"), "{error}");
+            }
+        }
+    }
+    assert!(
+        refusals > 2,
+        "{refusals} of 60 were refused: the rest hit pages that are not in use"
+    );
+}
