@@ -17,7 +17,7 @@ use super::*;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const WORKERS: u64 = 5;
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 10;
 
 /// What a run did: a run that did nothing proves nothing.
 #[derive(Debug, Default)]
@@ -179,7 +179,7 @@ fn a_guard_that_says_it_is_held_is_right_whatever_the_network_does() {
         }
     }
     assert!(
-        sum[0] > 400 && sum[1..].iter().all(|count| *count > 50),
+        sum[0] > 250 && sum[1..].iter().all(|count| *count > 50),
         "a run that did nothing proves nothing: {sum:?}"
     );
 }
