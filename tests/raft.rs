@@ -13,6 +13,8 @@ mod cluster;
 mod disk;
 #[path = "raft/network.rs"]
 mod network;
+#[path = "raft/restarts.rs"]
+mod restarts;
 #[path = "raft/schedules.rs"]
 mod schedules;
 #[path = "raft/script.rs"]
