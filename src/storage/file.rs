@@ -2,7 +2,7 @@
 //!
 //! One process at a time (an exclusive lock on each open file, released by the system when the process ends, however it ends), one
 //! fdatasync a sync, and the directory synced when a file is created in it. A file grows by zeros that are written ahead: a sync then finds
-//! blocks that exist already, and has no allocation to journal (measured: 0.28 ms instead of 0.38 ms for a commit of 9 KiB).
+//! blocks that exist already, and has no allocation to journal (measured: 0.3 ms instead of 0.4 ms for a commit of 9 KiB).
 //!
 //! Nothing is retried and nothing is cached here: the page cache is redb's, and the system's.
 
@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::env::{BoxFuture, Disk, DiskFile};
 
@@ -38,14 +38,10 @@ impl Disk for FileDisk {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
         })?;
-        let length = file.metadata()?.len();
-        if length == 0 {
+        if file.metadata()?.len() == 0 {
             sync_directory(&self.directory)?;
         }
-        Ok(Box::new(LockedFile {
-            file,
-            filled: Mutex::new(length),
-        }))
+        Ok(Box::new(LockedFile::new(file)?))
     }
 
     fn pace(&self) -> BoxFuture<'_, ()> {
@@ -88,31 +84,52 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 #[derive(Debug)]
 struct LockedFile {
     file: File,
-    /// Nothing was ever written at or above this offset: zeros may go there.
-    filled: Mutex<u64>,
+    /// Per chunk, whether its blocks exist. Data is never written to a chunk of which this is false.
+    filled: Mutex<Vec<bool>>,
 }
 
-/// How far ahead zeros are written, in bytes.
-const FILL_BYTES: usize = 256 * 1024;
-const ZEROS: &[u8] = &[0; 2 * FILL_BYTES];
+/// How much is filled at once: little enough that nobody waits for it.
+const CHUNK_BYTES: u64 = 256 * 1024;
+const ZEROS: &[u8] = &[0; 256 * 1024];
 
 impl LockedFile {
-    /// Makes room for a write that ends at `end`: writes zeros up to some way behind it, but not beyond the file's length. A write far
-    /// beyond what is filled leaves a hole, and ends the filling below it.
-    fn fill(&self, end: u64) -> io::Result<()> {
-        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        if end <= *filled {
-            return Ok(());
+    fn new(file: File) -> io::Result<Self> {
+        let chunks = chunks(file.metadata()?.len());
+        Ok(Self {
+            file,
+            filled: Mutex::new(vec![true; chunks]),
+        })
+    }
+
+    fn filled(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.filled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes zeros to the chunks that a write from `offset` to `end` is the first to touch. Never changes the file's length.
+    fn fill(&self, offset: u64, end: u64) -> io::Result<()> {
+        let mut filled = self.filled();
+        if filled.len() < chunks(end) {
+            filled.resize(chunks(end), false);
         }
-        let target = (end + FILL_BYTES as u64).min(self.file.metadata()?.len());
-        let missing = usize::try_from(target.saturating_sub(*filled)).unwrap_or(usize::MAX);
-        if let Some(zeros) = ZEROS.get(..missing) {
-            self.file.write_all_at(zeros, *filled)?;
-            *filled = target;
+        let first = chunks(offset + 1) - 1;
+        for (chunk, filled) in (first..).zip(&mut filled[first..chunks(end)]) {
+            if !std::mem::replace(filled, true) {
+                self.write_zeros(chunk as u64 * CHUNK_BYTES)?;
+            }
         }
-        *filled = end.max(*filled);
         Ok(())
     }
+
+    fn write_zeros(&self, start: u64) -> io::Result<()> {
+        let length = self.file.metadata()?.len().saturating_sub(start).min(CHUNK_BYTES);
+        let length = usize::try_from(length).expect("a chunk fits into memory");
+        self.file.write_all_at(&ZEROS[..length], start)
+    }
+}
+
+/// How many chunks a file of `length` bytes has.
+fn chunks(length: u64) -> usize {
+    usize::try_from(length.div_ceil(CHUNK_BYTES)).expect("the system has no such files")
 }
 
 impl DiskFile for LockedFile {
@@ -126,8 +143,7 @@ impl DiskFile for LockedFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
-        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        *filled = len.min(*filled);
+        self.filled().truncate(chunks(len));
         Ok(())
     }
 
@@ -136,7 +152,10 @@ impl DiskFile for LockedFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.fill(offset + data.len() as u64)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.fill(offset, offset + data.len() as u64)?;
         self.file.write_all_at(data, offset)
     }
 }
@@ -155,7 +174,7 @@ mod tests {
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        let offset = 0..4 * FILL_BYTES as u64;
+        let offset = 0..4 * CHUNK_BYTES;
         prop_oneof![
             6 => (offset.clone(), 1..=255_u8, 1..9000_usize).prop_map(|(at, byte, length)| Op::Write(at, byte, length)),
             2 => offset.prop_map(Op::SetLen),
