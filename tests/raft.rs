@@ -61,7 +61,9 @@ scripts! {
     a_deposed_leader_loses_what_was_not_committed
     a_doubled_first_append_does_not_bring_back_what_is_compacted
     a_follower_that_lost_its_data_acknowledges_nothing_it_lacks
+    a_follower_with_a_swapped_disk_commits_nothing_on_a_heartbeat
     a_heartbeat_commits_nothing_that_the_follower_did_not_acknowledge
+    a_late_acknowledgement_does_not_lower_a_later_one
     a_late_completion_for_a_truncated_suffix_is_not_acknowledged
     a_late_yes_to_an_earlier_pre_vote_does_not_count
     a_leader_that_a_bare_majority_answers_stays
@@ -101,9 +103,11 @@ scripts! {
     a_vote_is_durable_before_it_is_answered
     a_vote_is_kept_over_a_restart
     a_vote_is_kept_when_stepping_down_in_the_same_term
+    a_vote_overtaken_by_a_new_term_is_not_answered
     a_vote_that_was_not_durable_was_never_given
     an_answer_from_before_a_read_does_not_confirm_it
     an_answer_to_an_earlier_read_does_not_confirm_a_later_one
+    an_append_commits_only_what_it_matched
     an_append_is_acknowledged_only_when_durable
     an_append_is_anchored_at_the_entry_before
     an_election_survives_lost_and_doubled_messages

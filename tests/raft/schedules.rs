@@ -94,7 +94,8 @@ impl Schedule {
             936..948 => self.cluster.network.heal(),
             948..963 => self.hold_or_release(id),
             963..970 => self.transfer(),
-            970..982 => self.cluster.compact(id),
+            970..980 => self.cluster.compact(id),
+            980..992 => self.coup(),
             _ => self.calm_tick(),
         }
         if self.rng.random_bool(0.8) {
@@ -172,7 +173,7 @@ impl Schedule {
     fn payload(&mut self) -> Bytes {
         self.proposed += 1;
         let mut payload = self.proposed.to_string().into_bytes();
-        if self.rng.random_bool(0.02) {
+        if self.rng.random_bool(0.1) {
             payload.resize(kapu::limits::ENTRY_BYTES_MAX, b'.');
         }
         payload.into()
@@ -205,6 +206,23 @@ impl Schedule {
         for other in self.cluster.ids() {
             self.cluster.network.cut(id, other);
             self.cluster.network.cut(other, id);
+        }
+    }
+
+    /// A leader is cut off with entries that nobody else has yet, and what the others do about it is interrupted somewhere.
+    fn coup(&mut self) {
+        let Some(leader) = self.any_leader() else { return };
+        self.isolate(leader);
+        self.propose();
+        self.cluster.flush(leader);
+        for other in self.cluster.ids().into_iter().filter(|other| *other != leader) {
+            self.tick_until_campaign(other);
+        }
+        for _ in 0..self.rng.random_range(0..60) {
+            self.deliver();
+        }
+        if self.rng.random_bool(0.5) {
+            self.cluster.network.heal();
         }
     }
 
