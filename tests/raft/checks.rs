@@ -4,6 +4,7 @@
 //! - Log matching: a position has one payload and one predecessor, in every log that ever held it.
 //! - Leader completeness: a leader has everything that was committed in earlier terms.
 //! - State-machine safety: every replica applies the same entries in the same order, each once.
+//! - Only an entry of the leader's own term commits by counting (section 5.4.2).
 //! - What is committed is durable on a majority, disks of crashed nodes counted, and stays so.
 //! - Votes and acknowledgements are durable before they leave, and no vote is given twice in a term, over restarts too.
 //! - A confirmed read is not older than anything that was committed when it began.
@@ -149,7 +150,14 @@ impl Checks {
             }
         }
         assert!(commit <= self.committed(), "node {id} commits what it does not have");
-        self.committed() > before
+        let news = self.committed() > before;
+        let own_term = raft.log().term_at(commit) == Some(raft.term());
+        assert!(
+            !news || own_term,
+            "leader {id} of term {} commits an entry of an earlier term by counting",
+            raft.term()
+        );
+        news
     }
 
     fn leader_completeness(&self, replicas: &Replicas) {

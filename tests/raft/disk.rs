@@ -122,7 +122,10 @@ impl Disk {
     /// Whether `entry` is durable here, as its position tells. What is compacted was durable everywhere.
     pub fn holds(&self, entry: &Entry) -> bool {
         let shelf = self.shelf.0.lock().unwrap();
-        entry.index <= shelf.base.index || shelf.get(entry.index).is_some_and(|held| position(held) == position(entry))
+        entry.index <= shelf.base.index
+            || shelf
+                .get(entry.index)
+                .is_some_and(|held| position(held) == position(entry))
     }
 
     pub fn term_at(&self, index: Index) -> Option<Term> {

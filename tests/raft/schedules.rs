@@ -22,6 +22,9 @@ const SCHEDULES: u64 = 600;
 const EVENTS_MAX: usize = 600;
 /// The sizes of clusters; five-node ones are where minorities differ most.
 const NODES: [u64; 6] = [1, 3, 3, 4, 5, 5];
+/// Schedules differ in character, so that some go deep where others go wide.
+const LARGE_SHARES: [f64; 3] = [0.0, 0.1, 0.9];
+const COUP_SHARES: [f64; 3] = [0.0, 0.01, 0.1];
 /// A healed cluster is at rest after so many election times.
 const ELECTION_TIMES_TO_REST: u32 = 30;
 /// Rounds of delivery in one tick; more are a loop.
@@ -30,6 +33,10 @@ const ROUNDS_MAX: usize = 1_000;
 struct Schedule {
     cluster: Cluster,
     rng: StdRng,
+    /// How many of the payloads are so large that appends must be split.
+    large_share: f64,
+    /// How many of the events are elections under the worst circumstances.
+    coup_share: f64,
     proposed: u64,
     reads: u64,
 }
@@ -45,6 +52,8 @@ impl Schedule {
         };
         Self {
             cluster: Cluster::new(shape),
+            large_share: LARGE_SHARES[rng.random_range(0..LARGE_SHARES.len())],
+            coup_share: COUP_SHARES[rng.random_range(0..COUP_SHARES.len())],
             rng,
             proposed: 0,
             reads: 0,
@@ -78,6 +87,9 @@ impl Schedule {
     /// One event of any kind. What it wants done is mostly done at once; else it waits for the next event at that node.
     fn event(&mut self) {
         let id = self.any_node();
+        if self.rng.random_bool(self.coup_share) {
+            self.coups();
+        }
         match self.rng.random_range(0..1000) {
             0..450 => self.deliver(),
             450..600 => self.cluster.tick(id),
@@ -95,7 +107,6 @@ impl Schedule {
             948..963 => self.hold_or_release(id),
             963..970 => self.transfer(),
             970..980 => self.cluster.compact(id),
-            980..992 => self.coup(),
             _ => self.calm_tick(),
         }
         if self.rng.random_bool(0.8) {
@@ -169,11 +180,11 @@ impl Schedule {
         }
     }
 
-    /// A payload that is proposed once, and now and then so large that appends must be split.
+    /// A payload that is proposed once.
     fn payload(&mut self) -> Bytes {
         self.proposed += 1;
         let mut payload = self.proposed.to_string().into_bytes();
-        if self.rng.random_bool(0.1) {
+        if self.rng.random_bool(self.large_share) {
             payload.resize(kapu::limits::ENTRY_BYTES_MAX, b'.');
         }
         payload.into()
@@ -209,20 +220,34 @@ impl Schedule {
         }
     }
 
-    /// A leader is cut off with entries that nobody else has yet, and what the others do about it is interrupted somewhere.
-    fn coup(&mut self) {
-        let Some(leader) = self.any_leader() else { return };
-        self.isolate(leader);
-        self.propose();
-        self.cluster.flush(leader);
-        for other in self.cluster.ids().into_iter().filter(|other| *other != leader) {
-            self.tick_until_campaign(other);
-        }
-        for _ in 0..self.rng.random_range(0..60) {
-            self.deliver();
-        }
-        if self.rng.random_bool(0.5) {
+    /// Again and again the leader is cut off with entries that few others have, and what the rest does about it is interrupted
+    /// somewhere. This is how the logs of figures 7 and 8 come about.
+    fn coups(&mut self) {
+        for _ in 0..self.rng.random_range(1..5) {
+            let Some(leader) = self.any_leader() else { return };
+            self.propose();
+            self.deliver_some(5);
+            self.isolate(leader);
+            for other in self.cluster.ids().into_iter().filter(|other| *other != leader) {
+                self.forget_leader(other);
+            }
+            let usurper = self.any_node();
+            self.tick_until_campaign(usurper);
+            self.deliver_some(80);
             self.cluster.network.heal();
+        }
+    }
+
+    fn forget_leader(&mut self, id: NodeId) {
+        for _ in 0..self.cluster.shape.election_ticks {
+            self.cluster.tick(id);
+            self.cluster.flush(id);
+        }
+    }
+
+    fn deliver_some(&mut self, most: usize) {
+        for _ in 0..self.rng.random_range(0..most) {
+            self.deliver();
         }
     }
 
