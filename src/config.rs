@@ -16,7 +16,7 @@ pub const CLIENT_ADDRESS_DEFAULT: &str = "127.0.0.1:2070";
 /// Where a node listens for its peers when nothing is said. A single node does not listen there.
 pub const PEER_ADDRESS_DEFAULT: &str = "127.0.0.1:2071";
 /// How many partitions a new cluster has when nothing is said.
-pub const PARTITIONS_DEFAULT: u32 = 8;
+pub const PARTITIONS_DEFAULT: u32 = 1;
 /// How long a follower waits for a leader, at least, when nothing is said.
 pub const ELECTION_TIMEOUT_DEFAULT: Duration = Duration::from_millis(400);
 /// An election timeout has so many ticks.

@@ -34,8 +34,8 @@ pub const BENCH_LOCKS_MAX: u64 = 100_000_000;
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// The most commands in one entry.
 pub const ENTRY_COMMANDS_MAX: usize = 1024;
-/// The most bytes of entries in one append message.
-pub const APPEND_BYTES_MAX: usize = 512 * 1024;
+/// The most bytes of entries in one append message, each counted with what it costs beside its payload: room for two of the largest.
+pub const APPEND_BYTES_MAX: usize = 520 * 1024;
 /// The most append messages that a leader has in flight to one follower.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 128;
 /// The most bytes of entries that a leader has in flight to one follower.

@@ -38,7 +38,7 @@ pub struct Settings {
     /// Where the data lives [default: ./kapu-data]
     #[arg(long, env = "KAPU_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// How many partitions the cluster has, fixed when its data is created [default: 8]
+    /// How many partitions the cluster has, fixed when its data is created [default: 1]
     #[arg(long, env = "KAPU_PARTITIONS", value_name = "N")]
     pub partitions: Option<u32>,
     /// The cluster's name; nodes of different names refuse each other [default: kapu]

@@ -1,6 +1,6 @@
 //! Elections: pre-vote, vote, and who deserves one.
 //!
-//! A pre-vote asks every question that a vote asks and changes nothing (thesis, section 9.6); both go through [`Raft::would_vote`], so
+//! A pre-vote asks every question that a vote asks and changes nothing (thesis, section 9.6); both go through `Raft::would_vote`, so
 //! neither can be weaker than the other. A candidate counts its own vote when that is durable, like any other voter's.
 
 use std::collections::BTreeMap;
