@@ -108,7 +108,7 @@ async fn the_directory_of_another_node_cluster_or_number_of_partitions_is_refuse
         .refuses(&["--cluster", "blue"], &["log.redb", "kapu", "blue"])
         .await;
     single
-        .refuses(&["--partitions", "16"], &["log.redb", "partitions 8", "partitions 16"])
+        .refuses(&["--partitions", "16"], &["log.redb", "partitions 1,", "partitions 16"])
         .await;
     single.starts().await;
 }

@@ -15,7 +15,7 @@ fn with_no_setting_at_all_it_is_a_durable_single_node() {
     assert_eq!(config.node.node_id, NodeId(1));
     assert_eq!(config.node.client_address, "127.0.0.1:2070");
     assert_eq!(config.node.voters.len(), 1);
-    assert_eq!(config.node.partitions, 8);
+    assert_eq!(config.node.partitions, 1);
     assert_eq!(config.node.tick, Duration::from_millis(20));
 }
 
