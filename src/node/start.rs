@@ -17,7 +17,7 @@ use crate::node::locks::LockMachine;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
-use crate::partition::{Actor, Core, Mailbox, Outbound, Shared};
+use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::raft::{self, DurableLog, EntryReader, Message, Raft};
 use crate::storage::{self, LogStore, StateMark, StorageError};
 use crate::types::{Index, NodeId, PartitionId};
@@ -28,6 +28,18 @@ impl Node {
     /// # Errors
     /// [`StartError`] when the data directory or the address cannot be used.
     pub async fn start(env: Env, config: NodeConfig) -> Result<Self, StartError> {
+        Self::start_watched(env, config, None).await
+    }
+
+    /// As [`Node::start`], with somebody who watches every partition.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_watched(
+        env: Env,
+        config: NodeConfig,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, StartError> {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, &failure)?;
         let identity = network::Identity {
@@ -46,6 +58,7 @@ impl Node {
             log: opened.log,
             state: opened.state,
             outbound: Arc::new(ToPeers(peers)),
+            observer,
             on_failure: unreadable(&failure),
         };
         let start = ActorStart {

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::partition::core::{Core, Effects};
 use crate::partition::event::Event;
 use crate::partition::mailbox::{Inbox, Mailbox};
+use crate::partition::observer::Observer;
 use crate::raft::{Message, Persist};
 use crate::status::PartitionStatus;
 use crate::storage::{LogStore, LogWrite, StateStore, StateWrite};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub state: Arc<dyn StateStore>,
     /// The peers.
     pub outbound: Arc<dyn Outbound>,
+    /// Who watches, if anybody does.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Called when a partition cannot go on.
     pub on_failure: Arc<dyn Fn(String) + Send + Sync>,
 }
@@ -54,7 +57,10 @@ pub struct Actor {
 impl Actor {
     /// An actor around `core`, fed by `inbox`.
     #[must_use]
-    pub fn new(partition: PartitionId, core: Core, mailbox: Mailbox, inbox: Inbox, shared: Shared) -> Self {
+    pub fn new(partition: PartitionId, mut core: Core, mailbox: Mailbox, inbox: Inbox, shared: Shared) -> Self {
+        if shared.observer.is_some() {
+            core.watch();
+        }
         let status = Arc::new(Mutex::new(core.status()));
         Self {
             partition,
@@ -96,9 +102,13 @@ impl Actor {
             send,
             save,
             compact,
+            applied,
             role_changed,
             unreadable,
         } = effects;
+        if let Some(observer) = &self.shared.observer {
+            observer.flushed(&self.core.status(), &applied);
+        }
         if let Some(reason) = unreadable {
             (self.shared.on_failure)(reason);
             return true;

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::machine::{Row, StateMachine};
 use crate::partition::event::{Event, Refusal, Reply};
 use crate::partition::log_clock::LogClock;
+use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
 use crate::raft::{Entry, Message, Persist, Position, ProposeError, Raft, Ready, Role};
 use crate::status::PartitionStatus;
@@ -37,6 +38,8 @@ pub struct Effects {
     pub save: Option<(StateMark, Vec<Row>)>,
     /// The log may be let go of up to here.
     pub compact: Option<Position>,
+    /// What was applied, if anybody watches.
+    pub applied: Vec<Applied>,
     /// The role, term or leader changed.
     pub role_changed: bool,
     /// An entry that this version cannot read: the node must stop before it diverges.
@@ -63,6 +66,7 @@ pub struct Core {
     saving: bool,
     ticks_since_save: u32,
     hand_over: Option<Box<dyn FnOnce() + Send>>,
+    watched: bool,
 }
 
 impl Core {
@@ -84,7 +88,13 @@ impl Core {
             saving: false,
             ticks_since_save: 0,
             hand_over: None,
+            watched: false,
         }
+    }
+
+    /// From now on the effects tell what was applied.
+    pub const fn watch(&mut self) {
+        self.watched = true;
     }
 
     /// What people may know of it.
@@ -191,6 +201,7 @@ impl Core {
             if let Err(reason) = self.apply(&entry) {
                 effects.unreadable = Some(reason);
             }
+            effects.applied.extend(self.watched.then(|| self.applied_now()));
         }
         if self.clock.is_none() && self.raft.may_serve() {
             self.clock = Some(LogClock::start(self.log_time, now));
@@ -307,6 +318,14 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    fn applied_now(&self) -> Applied {
+        Applied {
+            position: self.applied,
+            log_time: self.log_time,
+            digest: self.machine.digest(),
+        }
     }
 
     fn begin_reads(&mut self) {

@@ -15,9 +15,11 @@ pub mod core;
 pub mod event;
 pub mod log_clock;
 pub mod mailbox;
+pub mod observer;
 pub mod pending;
 
 pub use actor::{Actor, Outbound, Shared};
 pub use core::{Core, Effects};
 pub use event::{Event, Refusal, Reply};
 pub use mailbox::Mailbox;
+pub use observer::{Applied, Observer};
