@@ -1,0 +1,118 @@
+//! Everything that a run leaves behind for the checkers: what clients saw, what replicas did, what the disks hold, how it ended.
+
+use kapu::raft::Role;
+
+use crate::history::{FencedWrite, Operation};
+
+/// One thing that was seen inside the cluster, at a true time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// True nanoseconds since the start.
+    pub at_ns: u64,
+    /// On which node.
+    pub node: u64,
+    /// In which of its lives: grows by one with each start of the process.
+    pub boot: u64,
+    /// In which partition.
+    pub partition: u32,
+    /// What.
+    pub fact: Fact,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The replica after a batch of events.
+    Status {
+        /// Its role.
+        role: Role,
+        /// Its term.
+        term: u64,
+        /// Whom it follows; zero when nobody.
+        leader: u64,
+        /// Its last entry.
+        last: u64,
+        /// What it knows to be committed.
+        commit: u64,
+        /// What it has applied.
+        applied: u64,
+        /// What is durable on its disk.
+        durable: u64,
+    },
+    /// It applied an entry.
+    Applied {
+        /// The entry's index.
+        index: u64,
+        /// The entry's term.
+        term: u64,
+        /// Log time after it.
+        log_time: u64,
+        /// The state after it.
+        digest: u64,
+    },
+    /// It sent entries or a heartbeat as the leader of a term.
+    Led {
+        /// Which term.
+        term: u64,
+    },
+    /// It sent an entry in an append.
+    Sent {
+        /// The entry's index.
+        index: u64,
+        /// The entry's term.
+        term: u64,
+        /// A hash of its payload.
+        payload: u64,
+    },
+}
+
+/// What the disk of one node holds durably at the end, crashed nodes too, for one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DurableReplica {
+    /// On which node.
+    pub node: u64,
+    /// Of which partition.
+    pub partition: u32,
+    /// The durable term.
+    pub term: u64,
+    /// The last durable entry.
+    pub last: u64,
+    /// Whether the disk was damaged on purpose beyond what the protocol must survive.
+    pub spoiled: bool,
+}
+
+/// How a run ended, after healing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Nodes that should be alive.
+    pub core: Vec<u64>,
+    /// (partition, leader) for each partition with exactly one leader that its core agrees on.
+    pub leaders: Vec<(u32, u64)>,
+    /// (node, partition, applied, digest) of every replica in the core.
+    pub digests: Vec<(u64, u32, u64, u64)>,
+    /// Requests that were never answered, in words.
+    pub unanswered: Vec<String>,
+    /// Nodes that ended by themselves, with why.
+    pub failures: Vec<(u64, String)>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// How many nodes.
+    pub nodes: u64,
+    /// How many partitions.
+    pub partitions: u32,
+    /// The greatest difference of clock rates, in parts per million, that was allowed.
+    pub drift_ppm_max: u64,
+    /// In the order of calls.
+    pub operations: Vec<Operation>,
+    /// In the order of arrival.
+    pub writes: Vec<FencedWrite>,
+    /// In the order of true time.
+    pub observations: Vec<Observation>,
+    /// At the end.
+    pub disks: Vec<DurableReplica>,
+    /// After healing.
+    pub ending: Ending,
+}

@@ -1,0 +1,8 @@
+//! The parts of the simulation, in reading order: what is drawn, the world, what happens in it, what is seen, what must hold.
+
+pub mod plan;
+
+pub mod evidence;
+pub mod history;
+
+pub mod checkers;
