@@ -11,18 +11,32 @@
 mod checks;
 #[path = "raft/cluster.rs"]
 mod cluster;
+#[path = "raft/counts.rs"]
+mod counts;
 #[path = "raft/disk.rs"]
 mod disk;
 #[path = "raft/network.rs"]
 mod network;
+#[path = "raft/reads.rs"]
+mod reads;
+#[path = "raft/replica.rs"]
+mod replica;
+#[path = "raft/report.rs"]
+mod report;
+#[path = "raft/rest.rs"]
+mod rest;
 #[path = "raft/restarts.rs"]
 mod restarts;
 #[path = "raft/schedules.rs"]
 mod schedules;
 #[path = "raft/script.rs"]
 mod script;
+#[path = "raft/sweep.rs"]
+mod sweep;
 #[path = "raft/trace.rs"]
 mod trace;
+#[path = "raft/traffic.rs"]
+mod traffic;
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,6 @@
 //! - Only an entry of the leader's own term commits by counting (section 5.4.2).
 //! - What is committed is durable on a majority, disks of crashed nodes counted, and stays so.
 //! - Votes and acknowledgements are durable before they leave, and no vote is given twice in a term, over restarts too.
-//! - A confirmed read is not older than anything that was committed when it began.
 //!
 //! It sees all replicas at once, and remembers all of the past. It knows nothing of how Raft comes by its results.
 
@@ -17,8 +16,8 @@ use bytes::Bytes;
 use kapu::raft::{Body, Entry, Message, Position, Raft, Role};
 use kapu::types::{Index, NodeId, Term};
 
-use crate::cluster::Replica;
 use crate::disk::{Disk, position};
+use crate::replica::Replica;
 
 type Replicas = BTreeMap<NodeId, Replica>;
 
@@ -31,12 +30,10 @@ pub struct Checks {
     /// What was committed, from index 1, each with the term of the leader that first counted it.
     committed: Vec<(Entry, Term)>,
     payloads: BTreeSet<Bytes>,
-    /// The reads under way: at which node, and what was committed when they began.
-    reads: BTreeMap<u64, (NodeId, Index)>,
 }
 
 fn slot(index: Index) -> usize {
-    usize::try_from(index.0).unwrap() - 1
+    usize::try_from(index.0).expect("a log fits in memory") - 1
 }
 
 /// Whether two payloads are equal, at a glance where they are one.
@@ -235,38 +232,6 @@ impl Checks {
             "node {} applies what is not durable there",
             replica.id
         );
-    }
-
-    /// A read begins at a node: whatever is committed now must be seen by it.
-    pub fn read_begins(&mut self, context: u64, at: NodeId) {
-        let before = self.reads.insert(context, (at, self.committed()));
-        assert!(before.is_none(), "the test names each read once");
-    }
-
-    pub fn read_confirmed(&mut self, context: u64, index: Index) {
-        let (_, floor) = self.reads.remove(&context).expect("a read comes back once");
-        assert!(
-            index >= floor,
-            "stale read: {context} is confirmed at {index}, and {floor} was committed before it began"
-        );
-        assert!(
-            index <= self.committed(),
-            "read {context} waits for {index}, which is not committed"
-        );
-    }
-
-    pub fn read_failed(&mut self, context: u64) {
-        assert!(self.reads.remove(&context).is_some(), "a read comes back once");
-    }
-
-    /// A node is gone, and its reads with it.
-    pub fn forget_reads(&mut self, at: NodeId) {
-        self.reads.retain(|_, (node, _)| *node != at);
-    }
-
-    /// Reads that have not come back.
-    pub fn reads_under_way(&self) -> usize {
-        self.reads.len()
     }
 }
 

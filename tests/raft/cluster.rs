@@ -6,57 +6,23 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kapu::raft::{Body, Config, Entry, Message, ProposeError, Raft, Ready, Role, RoleChange};
+use kapu::raft::{Body, Entry, Message, ProposeError, Raft, Ready, Role, RoleChange};
 use kapu::types::{Index, NodeId};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use crate::checks::Checks;
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::network::Network;
+use crate::reads::Reads;
+use crate::replica::{Replica, Shape};
 use crate::trace::{self, Trace};
-
-/// One node: a replica while it runs, its disk, and a state machine that is the list of what was applied.
-pub struct Replica {
-    pub id: NodeId,
-    pub raft: Option<Raft>,
-    pub disk: Disk,
-    pub applied: Vec<Entry>,
-    /// How far the state machine is durable.
-    saved: Index,
-    boots: u64,
-}
-
-/// What a cluster is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub nodes: u64,
-    pub heartbeat_ticks: u32,
-    pub election_ticks: u32,
-    pub seed: u64,
-}
-
-/// How often what happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub lost: usize,
-    pub duplicated: usize,
-    pub step_downs: usize,
-    pub truncations: usize,
-    pub crashes: usize,
-    pub lost_writes: usize,
-    pub restarts: usize,
-    pub handovers: usize,
-    pub compactions: usize,
-    pub reads_confirmed: usize,
-    pub reads_failed: usize,
-}
 
 pub struct Cluster {
     pub shape: Shape,
     pub replicas: BTreeMap<NodeId, Replica>,
     pub network: Network,
     pub checks: Checks,
+    pub reads: Reads,
     pub trace: Trace,
     pub counts: Counts,
 }
@@ -71,6 +37,7 @@ impl Cluster {
             replicas: BTreeMap::new(),
             network: Network::default(),
             checks: Checks::default(),
+            reads: Reads::default(),
             trace: Trace::default(),
             counts: Counts::default(),
         };
@@ -82,34 +49,23 @@ impl Cluster {
 
     /// Gives a node a disk, and starts it.
     pub fn install(&mut self, id: NodeId, disk: Disk) {
-        let replica = Replica {
-            id,
-            raft: None,
-            disk,
-            applied: Vec::new(),
-            saved: Index(0),
-            boots: 0,
-        };
-        self.replicas.insert(id, replica);
+        self.replicas.insert(id, Replica::new(id, disk));
         self.start(id);
     }
 
     fn start(&mut self, id: NodeId) {
         let shape = self.shape;
-        let config = Config {
-            id,
-            voters: (1..=shape.nodes).map(NodeId).collect(),
-            heartbeat_ticks: shape.heartbeat_ticks,
-            election_ticks: shape.election_ticks,
-        };
-        let replica = self.replica_mut(id);
-        replica.boots += 1;
-        let rng = StdRng::seed_from_u64(shape.seed ^ (id.0 << 32) ^ (replica.boots << 40));
-        let (log, reader) = replica.disk.recover();
-        let (state, saved) = (replica.disk.hard_state, replica.saved);
-        replica.applied.truncate(usize::try_from(saved.0).unwrap());
-        replica.raft = Some(Raft::new(config, state, log, saved, reader, rng));
+        self.replica_mut(id).start(&shape);
         self.check(id);
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            elections: self.checks.elections(),
+            commits: usize::try_from(self.checks.committed().0).expect("a log fits in memory"),
+            ..self.counts
+        }
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -185,12 +141,12 @@ impl Cluster {
             self.trace
                 .note(|| format!("{id} confirms read {} at {}", read.context, read.index));
             self.counts.reads_confirmed += 1;
-            self.checks.read_confirmed(read.context, read.index);
+            self.reads.confirmed(read.context, read.index, self.checks.committed());
         }
         for context in ready.reads_failed {
             self.trace.note(|| format!("{id} fails read {context}"));
             self.counts.reads_failed += 1;
-            self.checks.read_failed(context);
+            self.reads.failed(context);
         }
     }
 
@@ -256,7 +212,7 @@ impl Cluster {
         let result = self.event(id, |raft| raft.read_index(context))?;
         if result.is_ok() {
             assert_eq!(committed, self.checks.committed(), "a read commits nothing");
-            self.checks.read_begins(context, id);
+            self.reads.begins(context, id, committed);
         }
         Some(result)
     }
@@ -266,10 +222,9 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId, reached: usize, saved: Index) {
         let entries_before = self.replica(id).disk.entries();
         let replica = self.replica_mut(id);
-        let Some(raft) = replica.raft.take() else { return };
-        let floor = replica.disk.base().index.max(replica.saved);
-        replica.saved = saved.min(raft.log().applied()).max(floor);
-        let lost = replica.disk.crash(reached);
+        let Some(lost) = replica.crash(reached, saved) else {
+            return;
+        };
         let replaced: Vec<Entry> = entries_before
             .into_iter()
             .filter(|entry| !replica.disk.holds(entry))
@@ -278,7 +233,7 @@ impl Cluster {
         self.counts.crashes += 1;
         self.counts.lost_writes += lost;
         self.replaced(&replaced);
-        self.checks.forget_reads(id);
+        self.reads.forget(id);
     }
 
     pub fn restart(&mut self, id: NodeId) {
@@ -298,9 +253,7 @@ impl Cluster {
             return;
         }
         let base = self.event(id, |raft| raft.compact(through)).expect("it runs");
-        let replica = self.replica_mut(id);
-        replica.saved = replica.saved.max(through);
-        replica.disk.compact(base);
+        self.replica_mut(id).compact(base);
         self.counts.compactions += 1;
         self.trace
             .note(|| format!("{id} compacts up to {}", trace::position(base)));

@@ -4,7 +4,7 @@
 //! does not judge what is written.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kapu::raft::{DurableLog, Entry, EntryReader, HardState, Persist, Position};
 use kapu::types::{Index, PersistId, Term};
@@ -44,7 +44,7 @@ impl Disk {
             hard_state,
             ..Self::default()
         };
-        disk.shelf.0.lock().unwrap().entries = entries.into();
+        disk.shelf.lock().entries = entries.into();
         disk
     }
 
@@ -73,7 +73,7 @@ impl Disk {
     }
 
     fn replace(&self, entries: Vec<Entry>) -> Vec<Entry> {
-        let mut shelf = self.shelf.0.lock().unwrap();
+        let mut shelf = self.shelf.lock();
         let Some(first) = entries.first().map(|entry| entry.index) else {
             return Vec::new();
         };
@@ -81,7 +81,7 @@ impl Disk {
             .0
             .checked_sub(shelf.base.index.0 + 1)
             .expect("a write is above the base");
-        let keep = usize::try_from(keep).unwrap();
+        let keep = usize::try_from(keep).expect("a log fits in memory");
         assert!(
             keep <= shelf.entries.len(),
             "a write at {first} leaves a hole in the log"
@@ -103,7 +103,7 @@ impl Disk {
     }
 
     pub fn compact(&self, through: Position) {
-        let mut shelf = self.shelf.0.lock().unwrap();
+        let mut shelf = self.shelf.lock();
         while shelf.entries.front().is_some_and(|entry| entry.index <= through.index) {
             shelf.entries.pop_front();
         }
@@ -111,17 +111,17 @@ impl Disk {
     }
 
     pub fn base(&self) -> Position {
-        self.shelf.0.lock().unwrap().base
+        self.shelf.lock().base
     }
 
     pub fn last(&self) -> Position {
-        let shelf = self.shelf.0.lock().unwrap();
+        let shelf = self.shelf.lock();
         shelf.entries.back().map_or(shelf.base, position)
     }
 
     /// Whether `entry` is durable here, as its position tells. What is compacted was durable everywhere.
     pub fn holds(&self, entry: &Entry) -> bool {
-        let shelf = self.shelf.0.lock().unwrap();
+        let shelf = self.shelf.lock();
         entry.index <= shelf.base.index
             || shelf
                 .get(entry.index)
@@ -129,7 +129,7 @@ impl Disk {
     }
 
     pub fn term_at(&self, index: Index) -> Option<Term> {
-        let shelf = self.shelf.0.lock().unwrap();
+        let shelf = self.shelf.lock();
         if index == shelf.base.index {
             return Some(shelf.base.term);
         }
@@ -137,12 +137,12 @@ impl Disk {
     }
 
     pub fn entries(&self) -> Vec<Entry> {
-        self.shelf.0.lock().unwrap().entries.iter().cloned().collect()
+        self.shelf.lock().entries.iter().cloned().collect()
     }
 
     /// What a replica finds when it starts.
     pub fn recover(&self) -> (DurableLog, Box<dyn EntryReader>) {
-        let shelf = self.shelf.0.lock().unwrap();
+        let shelf = self.shelf.lock();
         let mut term_runs: Vec<Position> = Vec::new();
         for entry in &shelf.entries {
             if term_runs.last().is_none_or(|run| run.term != entry.term) {
@@ -158,16 +158,22 @@ impl Disk {
     }
 }
 
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().expect("nobody panics while holding it")
+    }
+}
+
 impl Entries {
     fn get(&self, index: Index) -> Option<&Entry> {
         let above = index.0.checked_sub(self.base.index.0 + 1)?;
-        self.entries.get(usize::try_from(above).unwrap())
+        self.entries.get(usize::try_from(above).expect("a log fits in memory"))
     }
 }
 
 impl EntryReader for Shelf {
     fn read(&self, first: Index, last: Index, bytes_max: usize) -> Vec<Entry> {
-        let shelf = self.0.lock().unwrap();
+        let shelf = self.lock();
         let mut bytes = 0;
         let wanted = (first.0..=last.0).map_while(|index| shelf.get(Index(index)));
         let fits = |entry: &&Entry| {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use kapu::raft::{Raft, Role};
 use kapu::types::{Index, NodeId};
 
-use crate::cluster::{Cluster, Shape};
+use crate::cluster::Cluster;
+use crate::replica::Shape;
 
 /// Rounds of the story; in each, every node has a tick, one write completed and everything delivered.
 const ROUNDS: usize = 25;

@@ -1,23 +1,16 @@
 //! Random schedules: everything that can go wrong, in any order, from one number.
 //!
 //! A schedule is drawn from its number alone. All [checks](crate::checks) hold after every event; then everything is healed, and the
-//! cluster must come to rest: one leader, equal logs, every proposal applied everywhere. A sweep that never saw some kind of event has
-//! tested nothing, and fails.
-//!
-//! `KAPU_RAFT_SCHEDULES=100000` runs more of them; `KAPU_RAFT_SCHEDULE=17` runs one, and tells its story when it fails.
-
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
+//! cluster must come to rest: one leader, equal logs, every proposal applied everywhere.
 use bytes::Bytes;
 use kapu::raft::{Raft, Role};
 use kapu::types::{Index, NodeId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::cluster::{Cluster, Counts, Shape};
+use crate::cluster::Cluster;
+use crate::replica::Shape;
 
-/// How many schedules run unless more are asked for.
-const SCHEDULES: u64 = 600;
 /// The most events of one schedule before everything is healed.
 const EVENTS_MAX: usize = 600;
 /// The sizes of clusters; five-node ones are where minorities differ most.
@@ -25,24 +18,22 @@ const NODES: [u64; 6] = [1, 3, 3, 4, 5, 5];
 /// Schedules differ in character, so that some go deep where others go wide.
 const LARGE_SHARES: [f64; 3] = [0.0, 0.1, 0.9];
 const COUP_SHARES: [f64; 3] = [0.0, 0.01, 0.1];
-/// A healed cluster is at rest after so many election times.
-const ELECTION_TIMES_TO_REST: u32 = 30;
 /// Rounds of delivery in one tick; more are a loop.
 const ROUNDS_MAX: usize = 1_000;
 
-struct Schedule {
-    cluster: Cluster,
+pub struct Schedule {
+    pub cluster: Cluster,
     rng: StdRng,
     /// How many of the payloads are so large that appends must be split.
     large_share: f64,
     /// How many of the events are elections under the worst circumstances.
     coup_share: f64,
     proposed: u64,
-    reads: u64,
+    pub reads: u64,
 }
 
 impl Schedule {
-    fn new(number: u64) -> Self {
+    pub fn new(number: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(number);
         let shape = Shape {
             nodes: NODES[rng.random_range(0..NODES.len())],
@@ -60,7 +51,7 @@ impl Schedule {
         }
     }
 
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         for _ in 0..self.rng.random_range(50..EVENTS_MAX) {
             self.event();
         }
@@ -81,7 +72,7 @@ impl Schedule {
             self.cluster.counts.reads_confirmed > confirmed,
             "the healed cluster confirms a read"
         );
-        assert_eq!(self.cluster.checks.reads_under_way(), 0, "every read comes back");
+        assert_eq!(self.cluster.reads.under_way(), 0, "every read comes back");
     }
 
     /// One event of any kind. What it wants done is mostly done at once; else it waits for the next event at that node.
@@ -165,7 +156,7 @@ impl Schedule {
         self.cluster.complete_writes(id, count);
     }
 
-    fn any_leader(&mut self) -> Option<NodeId> {
+    pub fn any_leader(&mut self) -> Option<NodeId> {
         let all = self.cluster.ids().into_iter();
         let leaders: Vec<_> = all.filter(|id| self.cluster.role(*id) == Some(Role::Leader)).collect();
         (!leaders.is_empty()).then(|| leaders[self.rng.random_range(0..leaders.len())])
@@ -181,7 +172,7 @@ impl Schedule {
     }
 
     /// A payload that is proposed once.
-    fn payload(&mut self) -> Bytes {
+    pub fn payload(&mut self) -> Bytes {
         self.proposed += 1;
         let mut payload = self.proposed.to_string().into_bytes();
         if self.rng.random_bool(self.large_share) {
@@ -264,7 +255,7 @@ impl Schedule {
     }
 
     /// A tick for everybody, with everything delivered: the world is not always bad.
-    fn calm_tick(&mut self) {
+    pub fn calm_tick(&mut self) {
         for id in self.cluster.ids() {
             self.cluster.tick(id);
             self.cluster.flush(id);
@@ -281,139 +272,5 @@ impl Schedule {
             }
         }
         panic!("the cluster never comes to rest");
-    }
-
-    fn heal(&mut self) {
-        self.cluster.network.heal();
-        for id in self.cluster.ids() {
-            self.cluster.restart(id);
-            self.cluster.replica_mut(id).disk.held = false;
-            self.cluster.complete_writes(id, usize::MAX);
-            self.cluster.flush(id);
-        }
-    }
-
-    fn demand(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
-        for _ in 0..ELECTION_TIMES_TO_REST * self.cluster.shape.election_ticks {
-            self.calm_tick();
-            if reached(self) {
-                return;
-            }
-        }
-        panic!("a healed cluster {what}");
-    }
-
-    /// One leader that serves, known to all; everything in its log is applied everywhere.
-    fn is_at_rest(&mut self) -> bool {
-        let ids = self.cluster.ids();
-        let rafts: Vec<&Raft> = ids.iter().filter_map(|id| self.cluster.raft(*id)).collect();
-        let Some(leader) = rafts.iter().find(|raft| raft.may_serve()) else {
-            return false;
-        };
-        let last = leader.log().last();
-        let settled = |raft: &&Raft| {
-            raft.leader() == Some(leader.id()) && raft.log().last() == last && raft.log().applied() == last.index
-        };
-        rafts.len() == ids.len() && rafts.iter().all(settled)
-    }
-
-    /// Says whether the leader took them: one that is handing over does not, and for a moment there may be none.
-    fn propose_and_read(&mut self, payloads: &[Bytes]) -> bool {
-        let Some(leader) = self.any_leader() else { return false };
-        let accepted = self.cluster.propose(leader, payloads.to_vec());
-        if !matches!(accepted, Some(Ok(_))) {
-            return false;
-        }
-        self.reads += 1;
-        self.cluster.read(leader, self.reads);
-        self.cluster.flush(leader);
-        true
-    }
-}
-
-/// Sums of what happened in all schedules, by name.
-#[derive(Default)]
-struct Sums(Vec<(&'static str, usize)>);
-
-impl Sums {
-    fn add(&mut self, cluster: &Cluster) {
-        let Counts {
-            lost,
-            duplicated,
-            step_downs,
-            truncations,
-            crashes,
-            lost_writes,
-            restarts,
-            handovers,
-            compactions,
-            reads_confirmed,
-            reads_failed,
-        } = cluster.counts;
-        let committed = usize::try_from(cluster.checks.committed().0).unwrap();
-        let now = [
-            ("elections", cluster.checks.elections()),
-            ("commits", committed),
-            ("messages lost", lost),
-            ("messages duplicated", duplicated),
-            ("leaders stepped down", step_downs),
-            ("truncations", truncations),
-            ("crashes", crashes),
-            ("writes lost in crashes", lost_writes),
-            ("restarts", restarts),
-            ("handovers", handovers),
-            ("compactions", compactions),
-            ("reads confirmed", reads_confirmed),
-            ("reads failed", reads_failed),
-        ];
-        let before = std::mem::take(&mut self.0)
-            .into_iter()
-            .map(|(_, sum)| sum)
-            .chain(std::iter::repeat(0));
-        self.0 = now
-            .into_iter()
-            .zip(before)
-            .map(|((name, count), sum)| (name, sum + count))
-            .collect();
-    }
-}
-
-/// Runs one schedule; when it fails, says how to see it again.
-fn run(number: u64, recording: bool) -> Cluster {
-    let mut schedule = Schedule::new(number);
-    schedule.cluster.trace.recording = recording;
-    let result = catch_unwind(AssertUnwindSafe(|| schedule.run()));
-    if let Err(panic) = result {
-        eprintln!("{}", schedule.cluster.trace.take());
-        eprintln!(
-            "schedule {number} failed; again, with its story: KAPU_RAFT_SCHEDULE={number} cargo test --test raft random"
-        );
-        resume_unwind(panic);
-    }
-    schedule.cluster
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("the variable holds a number"))
-}
-
-#[test]
-fn random_schedules_are_safe_and_come_to_rest() {
-    if let Some(number) = number_from_environment("KAPU_RAFT_SCHEDULE") {
-        run(number, true);
-        return;
-    }
-    let schedules = number_from_environment("KAPU_RAFT_SCHEDULES").unwrap_or(SCHEDULES);
-    let mut sums = Sums::default();
-    for number in 0..schedules {
-        sums.add(&run(number, false));
-    }
-    for (name, sum) in &sums.0 {
-        println!("{sum} {name}");
-        assert!(
-            *sum > 0,
-            "{schedules} schedules without {name} prove nothing about them"
-        );
     }
 }

@@ -3,7 +3,6 @@
 //! Nodes are named by number. Messages under way are chosen by `from=`, `to=`, `kind=` and `count=`; without any, all of them are meant.
 //! Every command ends with the [checks](crate::checks) of all replicas, so that a script can fail without saying what it expects.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::Bytes;
@@ -11,16 +10,13 @@ use goldenscript::{ArgumentConsumer, Command, Runner};
 use kapu::raft::{Body, Entry, HardState, Message, Role};
 use kapu::types::{Index, NodeId, Term};
 
-use crate::cluster::{Cluster, Shape};
+use crate::cluster::Cluster;
 use crate::disk::Disk;
-use crate::trace;
-
-/// More rounds of delivery than this are a loop.
-const ROUNDS_MAX: usize = 1_000;
+use crate::replica::Shape;
 
 /// A cluster, and who reads its script.
 pub struct Script {
-    cluster: Cluster,
+    pub cluster: Cluster,
 }
 
 impl Default for Script {
@@ -37,8 +33,8 @@ impl Default for Script {
     }
 }
 
-type Answer<T = ()> = Result<T, Box<dyn Error>>;
-type Args<'a> = ArgumentConsumer<'a>;
+pub type Answer<T = ()> = Result<T, Box<dyn Error>>;
+pub type Args<'a> = ArgumentConsumer<'a>;
 
 fn recorded(shape: Shape) -> Cluster {
     let mut cluster = Cluster::new(shape);
@@ -182,63 +178,6 @@ impl Script {
         }
     }
 
-    fn messages(&mut self, name: &str, args: &mut Args<'_>) -> Answer {
-        let (from, to) = (
-            args.lookup_parse("from")?.map(NodeId),
-            args.lookup_parse("to")?.map(NodeId),
-        );
-        let kind = args.lookup("kind").map(|argument| argument.value.clone());
-        let count: Option<usize> = args.lookup_parse("count")?;
-        let fits = |message: &Message| {
-            from.is_none_or(|from| message.from == from)
-                && to.is_none_or(|to| message.to == to)
-                && kind.as_ref().is_none_or(|kind| trace::kind(&message.body) == kind)
-        };
-        let mut chosen = self.cluster.network.take_all(fits);
-        if chosen.is_empty() {
-            return Err("no such message is under way".into());
-        }
-        let rest = chosen.split_off(count.unwrap_or(chosen.len()).min(chosen.len()));
-        match name {
-            "deliver" => chosen.into_iter().for_each(|message| self.deliver(message)),
-            "drop" => chosen.iter().for_each(|message| self.cluster.lose(message)),
-            "duplicate" => self
-                .cluster
-                .network
-                .put_back(chosen.iter().chain(&chosen).cloned().collect::<Vec<_>>()),
-            _ => self.cluster.network.put_back(chosen.into_iter().rev()),
-        }
-        self.cluster.network.put_back(rest);
-        Ok(())
-    }
-
-    fn deliver(&mut self, message: Message) {
-        let to = message.to;
-        self.cluster.deliver(message);
-        self.cluster.flush(to);
-    }
-
-    /// `cut from=NODE to=NODE`: one way. `cut NODE NODE`: both ways. `isolate NODE`. `heal`.
-    fn links(&mut self, name: &str, args: &mut Args<'_>) -> Answer {
-        if name == "heal" {
-            self.cluster.network.heal();
-        } else if name == "isolate" {
-            let id = node(args)?;
-            for other in self.cluster.ids() {
-                self.cluster.network.cut(id, other);
-                self.cluster.network.cut(other, id);
-            }
-        } else if let Some(from) = args.lookup_parse("from")? {
-            let to = args.lookup_parse("to")?.ok_or("to= is wanted")?;
-            self.cluster.network.cut(NodeId(from), NodeId(to));
-        } else {
-            let (a, b) = (node(args)?, node(args)?);
-            self.cluster.network.cut(a, b);
-            self.cluster.network.cut(b, a);
-        }
-        Ok(())
-    }
-
     /// `disk NODE hold`: writes stay under way. `disk NODE release`. `persist NODE [N]`: the oldest N writes complete.
     fn disk(&mut self, name: &str, args: &mut Args<'_>) -> Answer {
         let id = node(args)?;
@@ -323,91 +262,13 @@ impl Script {
         self.deliver(Message { from, to, term, body });
         Ok(())
     }
-
-    /// Delivers what is under way, and what comes of it, until nothing is.
-    fn stabilize(&mut self) -> Answer {
-        for _ in 0..ROUNDS_MAX {
-            let round = self.cluster.network.take_all(|_| true);
-            if round.is_empty() {
-                return Ok(());
-            }
-            round.into_iter().for_each(|message| self.deliver(message));
-        }
-        Err("the cluster never comes to rest".into())
-    }
-
-    /// `run N`: N ticks of all nodes, everything delivered after each.
-    fn run_ticks(&mut self, args: &mut Args<'_>) -> Answer {
-        for _ in 0..number(args)?.ok_or("how many ticks?")? {
-            for id in self.cluster.ids() {
-                self.cluster.tick(id);
-                self.cluster.flush(id);
-            }
-            self.stabilize()?;
-        }
-        Ok(())
-    }
-
-    /// What is under way, counted by link and kind.
-    fn queue(&mut self) -> Answer {
-        let mut sums: BTreeMap<_, (usize, usize)> = BTreeMap::new();
-        for Message { from, to, body, .. } in self.cluster.network.under_way() {
-            let (messages, bytes) = sums.entry((from, to, trace::kind(body))).or_default();
-            *messages += 1;
-            *bytes += trace::bytes(body);
-        }
-        let lines = sums
-            .into_iter()
-            .map(|((from, to, kind), (messages, bytes))| format!("{from}>{to} {messages} {kind} {bytes} bytes"));
-        for line in lines.collect::<Vec<_>>() {
-            self.cluster.trace.note(|| line);
-        }
-        Ok(())
-    }
-
-    fn status(&mut self) -> Answer {
-        for id in self.cluster.ids() {
-            let line = match self.cluster.raft(id) {
-                None => format!("{id} down"),
-                Some(raft) => {
-                    let (log, role) = (raft.log(), raft.role().as_str());
-                    let leader = raft
-                        .leader()
-                        .map_or_else(|| "none".to_owned(), |leader| leader.to_string());
-                    let last = trace::position(log.last());
-                    let (durable, commit, applied) = (log.durable(), log.commit(), log.applied());
-                    let term = raft.term();
-                    format!(
-                        "{id} {role} t{term} leader={leader} last={last} durable={durable} commit={commit} applied={applied}"
-                    )
-                }
-            };
-            self.cluster.trace.note(|| line);
-        }
-        Ok(())
-    }
-
-    /// `log NODE`: its entries, as far as they are durable.
-    fn log(&mut self, args: &mut Args<'_>) -> Answer {
-        let id = node(args)?;
-        let entries: Vec<String> = self
-            .cluster
-            .replica(id)
-            .disk
-            .entries()
-            .iter()
-            .map(trace::entry)
-            .collect();
-        self.cluster.trace.note(|| format!("{id} has {}", entries.join(", ")));
-        Ok(())
-    }
 }
 
-fn node(args: &mut Args<'_>) -> Answer<NodeId> {
+pub fn node(args: &mut Args<'_>) -> Answer<NodeId> {
     let argument = args.next_pos().ok_or("which node?")?;
     Ok(NodeId(argument.parse()?))
 }
 
-fn number(args: &mut Args<'_>) -> Answer<Option<usize>> {
+pub fn number(args: &mut Args<'_>) -> Answer<Option<usize>> {
     args.next_pos().map(goldenscript::Argument::parse).transpose()
 }

@@ -1,0 +1,61 @@
+//! The end of a schedule: everything is healed, and the cluster must come to rest.
+//!
+//! Safety without liveness is easy: do nothing. Time is counted in election times here, never by a clock.
+
+use bytes::Bytes;
+use kapu::raft::Raft;
+
+use crate::schedules::Schedule;
+
+/// A healed cluster is at rest after so many election times.
+const ELECTION_TIMES_TO_REST: u32 = 30;
+
+impl Schedule {
+    /// Mends every link, starts every node, lets every disk go on.
+    pub fn heal(&mut self) {
+        self.cluster.network.heal();
+        for id in self.cluster.ids() {
+            self.cluster.restart(id);
+            self.cluster.replica_mut(id).disk.held = false;
+            self.cluster.complete_writes(id, usize::MAX);
+            self.cluster.flush(id);
+        }
+    }
+
+    pub fn demand(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..ELECTION_TIMES_TO_REST * self.cluster.shape.election_ticks {
+            self.calm_tick();
+            if reached(self) {
+                return;
+            }
+        }
+        panic!("a healed cluster {what}");
+    }
+
+    /// One leader that serves, known to all; everything in its log is applied everywhere.
+    pub fn is_at_rest(&mut self) -> bool {
+        let ids = self.cluster.ids();
+        let rafts: Vec<&Raft> = ids.iter().filter_map(|id| self.cluster.raft(*id)).collect();
+        let Some(leader) = rafts.iter().find(|raft| raft.may_serve()) else {
+            return false;
+        };
+        let last = leader.log().last();
+        let settled = |raft: &&Raft| {
+            raft.leader() == Some(leader.id()) && raft.log().last() == last && raft.log().applied() == last.index
+        };
+        rafts.len() == ids.len() && rafts.iter().all(settled)
+    }
+
+    /// Says whether the leader took them: one that is handing over does not, and for a moment there may be none.
+    pub fn propose_and_read(&mut self, payloads: &[Bytes]) -> bool {
+        let Some(leader) = self.any_leader() else { return false };
+        let accepted = self.cluster.propose(leader, payloads.to_vec());
+        if !matches!(accepted, Some(Ok(_))) {
+            return false;
+        }
+        self.reads += 1;
+        self.cluster.read(leader, self.reads);
+        self.cluster.flush(leader);
+        true
+    }
+}
