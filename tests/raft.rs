@@ -5,8 +5,6 @@
 //!
 //! Disks, networks and clocks are pretended here; the real ones are the business of the simulation.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 #[path = "raft/checks.rs"]
 mod checks;
 #[path = "raft/cluster.rs"]
