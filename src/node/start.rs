@@ -167,13 +167,7 @@ impl ActorStart<'_> {
         let mut machine = LockMachine::default();
         let mut restore = |key: &[u8], value: &[u8]| machine.restore(key, value).map_err(|error| error.to_string());
         let mark = self.shared.state.load(partition, &mut restore)?;
-        let storage::Recovered {
-            hard_state,
-            base,
-            last,
-            term_runs,
-        } = self.shared.log.recover(partition)?;
-        let log = DurableLog { base, last, term_runs };
+        let storage::Recovered { hard_state, log } = self.shared.log.recover(partition)?;
         check_mark(partition, &log, mark)?;
         let config = raft::Config {
             id: self.config.node_id,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::raft::{HardState, Position};
+use crate::raft::{DurableLog, HardState, Position};
 use crate::storage::Recovered;
 use crate::types::{Index, Term};
 
@@ -57,11 +57,14 @@ impl LogIndex {
     /// What Raft wants to know of it.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
-        Recovered {
-            hard_state: self.hard_state,
+        let log = DurableLog {
             base: self.base,
             last: self.last(),
             term_runs: self.terms.iter().copied().collect(),
+        };
+        Recovered {
+            hard_state: self.hard_state,
+            log,
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::read::{Budget, missing};
 use super::{LogStore, LogWrite, Recovered, StateMark, StateStore, StateWrite, StorageError, VisitRow};
-use crate::raft::{Entry, HardState, Position};
+use crate::raft::{DurableLog, Entry, HardState, Position};
 use crate::types::{Index, PartitionId};
 
 /// Logs in memory.
@@ -81,14 +81,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl LogStore for MemoryLog {
     fn recover(&self, partition: PartitionId) -> Result<Recovered, StorageError> {
         let partitions = lock(&self.partitions);
-        Ok(partitions
-            .get(&partition)
-            .map_or_else(Recovered::default, |log| Recovered {
-                hard_state: log.hard_state,
+        let found = |log: &PartitionLog| Recovered {
+            hard_state: log.hard_state,
+            log: DurableLog {
                 base: log.base,
                 last: log.last(),
                 term_runs: log.term_runs(),
-            }))
+            },
+        };
+        Ok(partitions.get(&partition).map(found).unwrap_or_default())
     }
 
     fn write(&self, write: LogWrite) {

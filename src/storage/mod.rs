@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use self::committer::Counters;
 pub use self::open::{Identity, Opened, Options, open, open_with};
 use crate::machine::Row;
-use crate::raft::{Entry, HardState, Persist, Position};
+use crate::raft::{DurableLog, Entry, HardState, Persist, Position};
 use crate::types::{Index, LogTime, PartitionId};
 
 /// What the log store holds of one partition.
@@ -27,12 +27,8 @@ use crate::types::{Index, LogTime, PartitionId};
 pub struct Recovered {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The last compacted entry; zero when nothing was compacted.
-    pub base: Position,
-    /// The last entry; equal to `base` when there is none above it.
-    pub last: Position,
-    /// The first index of each run of equal terms above `base`, in order.
-    pub term_runs: Vec<Position>,
+    /// The log.
+    pub log: DurableLog,
 }
 
 /// Called once a write is durable. Never called when it failed.

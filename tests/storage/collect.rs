@@ -66,7 +66,7 @@ fn an_idle_partition_pins_nothing_and_loses_nothing() {
     assert_eq!(rewrite, 2, "the entries of the idle partition alone");
     let opened = open(directory.path());
     let recovered = opened.log.recover(PartitionId(0)).unwrap();
-    assert_eq!((recovered.hard_state, recovered.last), (hard_state(3, 2), at(3, 2)));
+    assert_eq!((recovered.hard_state, recovered.log.last), (hard_state(3, 2), at(3, 2)));
     let entries = opened.log.read(PartitionId(0), Index(1), Index(2), usize::MAX).unwrap();
     assert_eq!(entries, [entry(3, 1, "idle"), entry(3, 2, "too")]);
     close(opened);
@@ -94,7 +94,7 @@ fn moved_entries_go_step_by_step_once_they_are_compacted() {
     let left = rows(directory.path()).1 - (second - 2);
     assert_eq!(left, 510, "a step removes {} of them", kapu::limits::COLLECT_ROWS_MAX);
     let opened = open(directory.path());
-    assert_eq!(opened.log.recover(PartitionId(0)).unwrap().base, at(1, many));
+    assert_eq!(opened.log.recover(PartitionId(0)).unwrap().log.base, at(1, many));
     let third = one_step(&*opened.log, second);
     assert_eq!(
         opened
@@ -133,7 +133,7 @@ fn a_log_that_was_replaced_before_a_restart_outlives_its_blob() {
     close(opened);
     let opened = open(directory.path());
     let recovered = opened.log.recover(PartitionId(0)).unwrap();
-    assert_eq!((recovered.base, recovered.last), (at(4, 9), at(4, 10)));
+    assert_eq!((recovered.log.base, recovered.log.last), (at(4, 9), at(4, 10)));
     close(opened);
 }
 
@@ -153,6 +153,6 @@ fn the_last_blob_stays_however_large() {
     close(opened);
     assert_eq!(rows(directory.path()), (1, 16));
     let opened = open(directory.path());
-    assert_eq!(opened.log.recover(PartitionId(0)).unwrap().last, at(1, 24));
+    assert_eq!(opened.log.recover(PartitionId(0)).unwrap().log.last, at(1, 24));
     close(opened);
 }

@@ -107,8 +107,8 @@ fn entries_come_back_as_they_were_written(log: &dyn LogStore) {
     assert_eq!(log.read(P, Index(1), Index(3), usize::MAX).unwrap(), entries);
     assert_eq!(log.read(P, Index(2), Index(2), usize::MAX).unwrap(), entries[1..2]);
     let recovered = log.recover(P).unwrap();
-    assert_eq!((recovered.hard_state, recovered.last), (hard_state(2, 3), at(2, 3)));
-    assert_eq!(recovered.term_runs, [at(1, 1), at(2, 3)]);
+    assert_eq!((recovered.hard_state, recovered.log.last), (hard_state(2, 3), at(2, 3)));
+    assert_eq!(recovered.log.term_runs, [at(1, 1), at(2, 3)]);
 }
 
 fn an_overwrite_replaces_the_suffix(log: &dyn LogStore) {
@@ -122,7 +122,7 @@ fn an_overwrite_replaces_the_suffix(log: &dyn LogStore) {
         log.read(P, Index(3), Index(3), usize::MAX).is_err(),
         "the old suffix is gone"
     );
-    assert_eq!(log.recover(P).unwrap().last, at(2, 2));
+    assert_eq!(log.recover(P).unwrap().log.last, at(2, 2));
     write(
         log,
         vec![
@@ -159,8 +159,8 @@ fn reading_compacted_entries_is_an_error(log: &dyn LogStore) {
     assert!(log.read(P, Index(3), Index(4), usize::MAX).is_err());
     assert_eq!(log.read(P, Index(4), Index(6), usize::MAX).unwrap().len(), 3);
     let recovered = log.recover(P).unwrap();
-    assert_eq!((recovered.base, recovered.last), (at(1, 3), at(2, 6)));
-    assert_eq!(recovered.term_runs, [at(1, 4), at(2, 6)]);
+    assert_eq!((recovered.log.base, recovered.log.last), (at(1, 3), at(2, 6)));
+    assert_eq!(recovered.log.term_runs, [at(1, 4), at(2, 6)]);
 }
 
 fn compaction_beyond_the_log_replaces_it(log: &dyn LogStore) {
@@ -168,7 +168,7 @@ fn compaction_beyond_the_log_replaces_it(log: &dyn LogStore) {
     log.compact(P, at(4, 9));
     write(log, vec![vec![entry(4, 10, "j")]]);
     let recovered = log.recover(P).unwrap();
-    assert_eq!((recovered.base, recovered.last), (at(4, 9), at(4, 10)));
+    assert_eq!((recovered.log.base, recovered.log.last), (at(4, 9), at(4, 10)));
     assert!(log.read(P, Index(2), Index(2), usize::MAX).is_err());
 }
 
@@ -178,7 +178,7 @@ fn compaction_at_a_conflicting_entry_replaces_the_log(log: &dyn LogStore) {
     write(log, vec![vec![entry(2, 4, "d")]]);
     let recovered = log.recover(P).unwrap();
     assert_eq!(
-        (recovered.base, recovered.last),
+        (recovered.log.base, recovered.log.last),
         (at(2, 3), at(2, 4)),
         "the conflicting suffix is gone"
     );

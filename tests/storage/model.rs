@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kapu::raft::{Entry, HardState, Position};
-use kapu::storage::{LogStore, Recovered};
+use kapu::raft::{DurableLog, Entry, HardState, Position};
+use kapu::storage::LogStore;
 use kapu::types::{Index, NodeId, PartitionId, Term};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -143,20 +143,20 @@ impl Model {
             if recovered.hard_state != model.hard_state {
                 return differ("hard state", &recovered.hard_state, &model.hard_state);
             }
-            if recovered.last != model.last() {
-                return differ("last", &recovered.last, &model.last());
+            if recovered.log.last != model.last() {
+                return differ("last", &recovered.log.last, &model.last());
             }
-            if recovered.base.index < model.floor.index
-                || recovered.base.index > newest.base.index.max(model.floor.index)
+            if recovered.log.base.index < model.floor.index
+                || recovered.log.base.index > newest.base.index.max(model.floor.index)
             {
-                return differ("base", &recovered.base, &(model.floor, newest.base));
+                return differ("base", &recovered.log.base, &(model.floor, newest.base));
             }
-            let expected = model.entries_above(recovered.base);
-            if recovered.term_runs != term_runs(&expected) {
-                return differ("term runs", &recovered.term_runs, &term_runs(&expected));
+            let expected = model.entries_above(recovered.log.base);
+            if recovered.log.term_runs != term_runs(&expected) {
+                return differ("term runs", &recovered.log.term_runs, &term_runs(&expected));
             }
             if !expected.is_empty() {
-                let Recovered { base, last, .. } = recovered;
+                let DurableLog { base, last, .. } = recovered.log;
                 let found = store.read(partition, base.index.next(), last.index, usize::MAX);
                 let found = found.map_err(|error| error.to_string())?;
                 if found != expected {
@@ -170,7 +170,7 @@ impl Model {
     /// Takes the store's bases, after a crash made them older.
     pub fn take_bases(&mut self, store: &dyn LogStore) {
         for (partition, model) in (0..).map(PartitionId).zip(&mut self.partitions) {
-            model.base = store.recover(partition).expect("it was compared").base;
+            model.base = store.recover(partition).expect("it was compared").log.base;
             model.floor = model.base;
         }
     }

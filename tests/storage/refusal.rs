@@ -71,7 +71,7 @@ fn every_start_is_counted_and_the_directory_keeps_its_name() {
     let first = open(directory.path(), &identity(2)).unwrap();
     let (id, incarnation) = (first.storage_id, first.incarnation);
     assert_eq!(incarnation, Incarnation(2));
-    assert_eq!(first.log.recover(PartitionId(0)).unwrap().last, at(1, 4));
+    assert_eq!(first.log.recover(PartitionId(0)).unwrap().log.last, at(1, 4));
     close(first);
     let second = open(directory.path(), &identity(2)).unwrap();
     assert_eq!((second.storage_id, second.incarnation), (id, Incarnation(3)));

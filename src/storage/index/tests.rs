@@ -25,7 +25,7 @@ fn runs(log: &LogIndex) -> Vec<(u64, u64, Home)> {
 fn an_entry_replaces_everything_at_its_index_and_above() {
     let log = log(&[(1, &[1, 1, 1], 1), (4, &[2], 2), (3, &[3, 3], 3)]);
     assert_eq!(runs(&log), [(1, 2, Home::Blob(1)), (3, 4, Home::Blob(3))]);
-    assert_eq!(log.recovered().term_runs, [at(1, 1), at(3, 3)]);
+    assert_eq!(log.recovered().log.term_runs, [at(1, 1), at(3, 3)]);
     assert_eq!((log.last(), log.gap()), (at(3, 4), None));
 }
 
@@ -46,11 +46,11 @@ fn writes_of_one_blob_are_one_run() {
 fn compaction_keeps_its_position_as_the_base_and_what_follows() {
     let mut log = log(&[(1, &[1, 1, 2, 2, 3], 1)]);
     assert!(log.compact(at(2, 3)));
-    assert_eq!(log.recovered().term_runs, [at(2, 4), at(3, 5)]);
+    assert_eq!(log.recovered().log.term_runs, [at(2, 4), at(3, 5)]);
     assert_eq!((log.base(), log.last(), log.gap()), (at(2, 3), at(3, 5), None));
     assert!(log.compact(at(3, 5)));
     assert_eq!((log.base(), log.last(), log.moved()), (at(3, 5), at(3, 5), None));
-    assert_eq!(log.recovered().term_runs, []);
+    assert_eq!(log.recovered().log.term_runs, []);
     assert!(log.compact(at(2, 4)), "an older position is no news");
     assert_eq!(log.base(), at(3, 5));
 }
@@ -76,7 +76,7 @@ fn what_is_below_the_base_stays_compacted_when_it_is_replayed() {
     log.reset(at(1, 3));
     log.append(Index(2), [1, 1, 1, 1].map(Term).into_iter(), Home::Blob(1));
     assert_eq!(runs(&log), [(4, 5, Home::Blob(1))]);
-    assert_eq!(log.recovered().term_runs, [at(1, 4)]);
+    assert_eq!(log.recovered().log.term_runs, [at(1, 4)]);
     log.append(Index(1), [1, 1].map(Term).into_iter(), Home::Blob(2));
     assert_eq!(log.last(), at(1, 3));
 }
