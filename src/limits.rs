@@ -32,6 +32,10 @@ pub const BENCH_LOCKS_MAX: u64 = 100_000_000;
 
 /// The most bytes of payload in one entry of the log.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes of one command of a state machine.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of commands in one entry; the rest of [`ENTRY_BYTES_MAX`] is for what surrounds them.
+pub const ENTRY_COMMAND_BYTES_MAX: usize = 128 * 1024;
 /// The most commands in one entry.
 pub const ENTRY_COMMANDS_MAX: usize = 1024;
 /// The most bytes of entries in one append message, each counted with what it costs beside its payload: room for two of the largest.
@@ -99,7 +103,9 @@ pub const STATE_CACHE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 const _: () = {
     assert!(RESOURCE_BYTES_MAX + OWNER_BYTES_MAX + 256 <= REQUEST_BYTES_MAX);
-    assert!(REQUEST_BYTES_MAX <= ENTRY_BYTES_MAX);
+    assert!(REQUEST_BYTES_MAX <= COMMAND_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX <= ENTRY_COMMAND_BYTES_MAX);
+    assert!(ENTRY_COMMAND_BYTES_MAX + ENTRY_COMMANDS_MAX * 16 <= ENTRY_BYTES_MAX);
     assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
     assert!(OWNER_BYTES_MAX + ADDRESS_BYTES_MAX + 1024 <= REPLY_BYTES_MAX);
     assert!((PARTITIONS_MAX as usize) * 128 + NODES_MAX * (ADDRESS_BYTES_MAX + 16) <= STATUS_BYTES_MAX);

@@ -47,6 +47,21 @@ fn commands_over_the_limit_of_an_entry_go_into_several() {
 }
 
 #[test]
+fn commands_over_the_bytes_of_an_entry_go_into_several() {
+    let mut node = Bench::single();
+    let before = node.core.status().last;
+    let large = "x".repeat(limits::COMMAND_BYTES_MAX);
+    let answers: Vec<_> = (0..5).map(|_| node.propose(&large)).collect();
+    node.settle();
+    assert_eq!(
+        node.core.status().last.0,
+        before.0 + 3,
+        "two of the largest commands fit in one entry"
+    );
+    assert!(answers[4].text().ends_with("applied as 5"));
+}
+
+#[test]
 fn replica_that_does_not_lead_refuses_and_names_the_leader() {
     let (mut follower, leader) = (Bench::of_three(1), bench_top::node(2));
     let answer = follower.propose("a");

@@ -2,6 +2,7 @@
 //!
 //! Events go in one at a time; [`Core::flush`] then says everything that is to be done for all of them. It does no I/O and is told the time.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,7 +57,7 @@ pub struct Core {
     machine: Box<dyn StateMachine>,
     pending: Pending,
     /// What was asked since the last flush.
-    commands: Vec<(Bytes, Reply)>,
+    commands: VecDeque<(Bytes, Reply)>,
     questions: Vec<(Bytes, Reply)>,
     /// Runs while this replica serves.
     clock: Option<LogClock>,
@@ -79,7 +80,7 @@ impl Core {
             raft,
             machine,
             pending: Pending::default(),
-            commands: Vec::new(),
+            commands: VecDeque::new(),
             questions: Vec::new(),
             clock: None,
             applied: mark.applied,
@@ -125,7 +126,7 @@ impl Core {
             Event::Message(message) => self.raft.step(message),
             Event::Persisted(id) => self.raft.persisted(id),
             Event::StateSaved(mark) => self.state_saved(mark),
-            Event::Propose { command, reply } => self.commands.push((command, reply)),
+            Event::Propose { command, reply } => self.commands.push_back((command, reply)),
             Event::Query { query, reply } => self.questions.push((query, reply)),
             Event::HandOver(done) => self.begin_hand_over(done),
             Event::Stop => {}
@@ -233,20 +234,9 @@ impl Core {
         if self.clock.is_some() && self.raft.log().writes_under_way() >= WRITES_UNDER_WAY_MAX {
             return;
         }
-        let mut commands = std::mem::take(&mut self.commands).into_iter().peekable();
-        while commands.peek().is_some() {
-            let (mut batch, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
-            let fits =
-                |bytes: usize, count: usize| bytes <= limits::ENTRY_BYTES_MAX / 2 && count < limits::ENTRY_COMMANDS_MAX;
-            while let Some((command, _)) = commands.peek()
-                && fits(bytes + command.len(), batch.len())
-            {
-                bytes += command.len();
-                let (command, reply) = commands.next().expect("just seen");
-                batch.push(command);
-                callers.push(reply);
-            }
-            self.propose(now, &batch, callers);
+        while !self.commands.is_empty() {
+            let (commands, callers) = take_batch(&mut self.commands);
+            self.propose(now, &commands, callers);
         }
     }
 
@@ -371,4 +361,16 @@ impl Core {
             effects.compact = Some(self.raft.compact(through));
         }
     }
+}
+
+/// The first commands, as many as one entry may carry and at least one, and their callers.
+fn take_batch(waiting: &mut VecDeque<(Bytes, Reply)>) -> (Vec<Bytes>, Vec<Reply>) {
+    let mut bytes = 0;
+    let mut fits = |(command, _): &mut (Bytes, Reply)| {
+        let is_first = bytes == 0;
+        bytes += command.len().max(1);
+        is_first || bytes <= limits::ENTRY_COMMAND_BYTES_MAX
+    };
+    let batch = std::iter::from_fn(|| waiting.pop_front_if(&mut fits));
+    batch.take(limits::ENTRY_COMMANDS_MAX).unzip()
 }

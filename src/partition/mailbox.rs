@@ -53,7 +53,15 @@ pub fn mailbox() -> (Mailbox, Inbox) {
 
 impl Mailbox {
     /// Hands over a command.
+    ///
+    /// # Panics
+    /// When the command is over [`limits::COMMAND_BYTES_MAX`]: whoever takes commands from outside has a limit of its own.
     pub fn propose(&self, command: Bytes, reply: Reply) {
+        assert!(
+            command.len() <= limits::COMMAND_BYTES_MAX,
+            "a command of {} bytes",
+            command.len()
+        );
         if let Some(reply) = self.admit(reply) {
             self.push(Event::Propose { command, reply });
         }
