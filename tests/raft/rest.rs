@@ -22,6 +22,7 @@ impl Schedule {
         }
     }
 
+    /// Lets time pass, with everything delivered, until something is so.
     pub fn demand(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
         for _ in 0..ELECTION_TIMES_TO_REST * self.cluster.shape.election_ticks {
             self.calm_tick();
@@ -29,7 +30,7 @@ impl Schedule {
                 return;
             }
         }
-        panic!("a healed cluster {what}");
+        panic!("in its time a healed cluster {what}; this one did not");
     }
 
     /// One leader that serves, known to all; everything in its log is applied everywhere.

@@ -2,6 +2,9 @@
 //!
 //! A schedule is drawn from its number alone. All [checks](crate::checks) hold after every event; then everything is healed, and the
 //! cluster must come to rest: one leader, equal logs, every proposal applied everywhere.
+//!
+//! Which schedules run, and how one is seen again, is for [the sweep](crate::sweep) to say.
+
 use bytes::Bytes;
 use kapu::raft::{Raft, Role};
 use kapu::types::{Index, NodeId};
