@@ -2,6 +2,10 @@
 
 pub mod plan;
 
+pub mod trace;
+#[cfg(madsim)]
+pub mod world;
+
 pub mod evidence;
 pub mod history;
 
