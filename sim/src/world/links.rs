@@ -17,7 +17,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc};
 
-use super::{true_ns, true_time};
+use super::{true_ns, true_sleep, true_time};
 use crate::trace::Trace;
 
 /// A datagram is at least this long on its way.
@@ -189,6 +189,23 @@ impl Links {
         }
     }
 
+    /// Who has `address` now: a number that changes when the port behind it does. None when it is nobody.
+    #[must_use]
+    pub fn listener(&self, address: SocketAddr) -> Option<u64> {
+        self.lock().ports.get(&address).map(|bound| bound.number)
+    }
+
+    /// Whether datagrams pass both ways between `place` and whoever has `address`.
+    #[must_use]
+    pub fn is_open(&self, place: Place, address: SocketAddr) -> bool {
+        let state = self.lock();
+        let Some(other) = state.ports.get(&address).map(|bound| bound.place) else {
+            return false;
+        };
+        let cut = |from, to| state.pairs.get(&(from, to)).is_some_and(|pair| pair.cuts > 0);
+        !cut(place, other) && !cut(other, place)
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn carried(&self) -> Carried {
@@ -320,7 +337,7 @@ async fn carry(links: Links) {
             None => earlier.await,
             Some(at) => tokio::select! {
                 biased;
-                () = madsim::time::sleep(at.saturating_sub(now)) => {}
+                () = true_sleep(at.saturating_sub(now)) => {}
                 () = earlier => {}
             },
         }
@@ -356,6 +373,12 @@ impl Port {
             Some(arrived) => arrived,
             None => std::future::pending().await,
         }
+    }
+
+    /// A datagram that has arrived already, if nobody else is waiting for it.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<(SocketAddr, Bytes)> {
+        self.0.arrived.try_lock().ok()?.try_recv().ok()
     }
 }
 
