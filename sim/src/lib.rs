@@ -1,5 +1,6 @@
 //! The parts of the simulation, in reading order: what is drawn, the world, what happens in it, what is seen, what must hold.
 
+pub mod options;
 pub mod plan;
 
 pub mod trace;

@@ -88,7 +88,11 @@ fn scale(duration: Duration, times: i128, over: i128) -> Duration {
 impl Clock for SimClock {
     fn now(&self) -> Duration {
         let state = self.lock();
-        let awake = if state.is_suspended { Duration::ZERO } else { state.passed() };
+        let awake = if state.is_suspended {
+            Duration::ZERO
+        } else {
+            state.passed()
+        };
         state.shown + awake - state.asleep
     }
 

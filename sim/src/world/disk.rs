@@ -136,7 +136,10 @@ impl Platters {
     pub fn durable_copy(&self, trace: Trace) -> Self {
         let state = self.lock();
         let copy = Self::new(state.node, 0, trace);
-        let files = state.files.iter().map(|(name, file)| (name.clone(), file.durable_copy()));
+        let files = state
+            .files
+            .iter()
+            .map(|(name, file)| (name.clone(), file.durable_copy()));
         copy.lock().files = files.collect();
         copy
     }

@@ -5,8 +5,8 @@
 //! its own, which a TCP connection would never do, and which Raft must bear.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,15 +60,20 @@ impl SimNetwork {
     /// The same card, with somebody else who looks.
     #[must_use]
     pub fn watched(&self, on_send: SentHook) -> Self {
-        Self { on_send, ..self.clone() }
+        Self {
+            on_send,
+            ..self.clone()
+        }
     }
 }
 
 fn parse(address: &str) -> Result<SocketAddr, NetworkError> {
-    address.parse().map_err(|error: std::net::AddrParseError| NetworkError::Listen {
-        address: address.to_owned(),
-        reason: error.to_string(),
-    })
+    address
+        .parse()
+        .map_err(|error: std::net::AddrParseError| NetworkError::Listen {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        })
 }
 
 fn unreachable(address: SocketAddr, reason: &str) -> NetworkError {

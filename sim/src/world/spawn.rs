@@ -52,10 +52,7 @@ impl Future for Guarded {
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)));
         polled.unwrap_or_else(|panic| {
             let said = format!("{}: {}", self.name, words(&*panic));
-            self.panics
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(said);
+            self.panics.lock().unwrap_or_else(PoisonError::into_inner).push(said);
             Poll::Ready(())
         })
     }

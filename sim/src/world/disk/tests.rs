@@ -19,7 +19,11 @@ fn survivors(seed: u64) -> Vec<u8> {
     let again = platters.boot().open("f").unwrap();
     let mut bytes = vec![0; usize::try_from(again.len().unwrap()).unwrap()];
     again.read(0, &mut bytes).unwrap();
-    assert!(bytes.chunks(SECTOR).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
+    assert!(
+        bytes
+            .chunks(SECTOR)
+            .all(|sector| sector.iter().all(|byte| *byte == sector[0]))
+    );
     bytes.chunks(SECTOR).map(|sector| sector[0]).collect()
 }
 
@@ -27,8 +31,14 @@ fn survivors(seed: u64) -> Vec<u8> {
 fn a_crash_keeps_what_was_synced_and_any_subset_of_the_rest() {
     let seen: std::collections::BTreeSet<_> = (0..200).map(survivors).collect();
     assert!(seen.iter().all(|sectors| sectors[0] == 1 || sectors[0] == 2));
-    assert!(seen.contains(&vec![1]) && seen.contains(&vec![2; 4]), "all or nothing happens too");
-    assert!(seen.contains(&vec![1, 0, 2]), "a hole, and a tail that is gone: {seen:?}");
+    assert!(
+        seen.contains(&vec![1]) && seen.contains(&vec![2; 4]),
+        "all or nothing happens too"
+    );
+    assert!(
+        seen.contains(&vec![1, 0, 2]),
+        "a hole, and a tail that is gone: {seen:?}"
+    );
 }
 
 #[test]
