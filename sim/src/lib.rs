@@ -7,6 +7,11 @@ pub mod trace;
 #[cfg(madsim)]
 pub mod world;
 
+#[cfg(madsim)]
+pub mod cluster;
+#[cfg(madsim)]
+pub mod record;
+
 pub mod evidence;
 pub mod history;
 
