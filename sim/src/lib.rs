@@ -10,6 +10,8 @@ pub mod world;
 #[cfg(madsim)]
 pub mod cluster;
 #[cfg(madsim)]
+pub mod nemesis;
+#[cfg(madsim)]
 pub mod record;
 
 pub mod evidence;

@@ -3,8 +3,6 @@
 //! A life that ends by a crash ends at once: its disk and its addresses are gone before its tasks are, so that nothing they do while they are
 //! dropped has any effect. A life that ends by itself is judged here: after a planned disk error that is right, else it is a failure.
 
-use std::sync::Arc;
-
 use kapu::node::{Node, NodeFailure, StartError};
 use madsim::runtime::Handle;
 use tokio::sync::oneshot;
