@@ -2,6 +2,9 @@
 
 pub mod plan;
 
+pub mod fenced;
+pub mod workload;
+
 pub mod evidence;
 pub mod history;
 
