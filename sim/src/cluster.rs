@@ -29,6 +29,8 @@ use crate::world::network::{CLIENT_PORT, PEER_PORT, SimNetwork, node_address};
 use crate::world::spawn::SimSpawn;
 use crate::world::{true_ns, true_sleep};
 
+/// So few that every run collects garbage many times.
+const LOG_BLOBS_MAX: usize = 100;
 /// A clean stop that takes longer is a kill.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -228,6 +230,7 @@ impl Cluster {
             tick: Duration::from_millis(options.election_ms) / ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
             election_ticks: ELECTION_TICKS,
+            log_blobs_max: LOG_BLOBS_MAX,
         };
         config.checked().expect("options are within the limits")
     }
