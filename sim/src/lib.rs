@@ -14,6 +14,14 @@ pub mod nemesis;
 #[cfg(madsim)]
 pub mod record;
 
+#[cfg(madsim)]
+pub mod scenario;
+
+pub mod fenced;
+pub mod workload;
+
+pub mod verdict;
+
 pub mod evidence;
 pub mod history;
 
