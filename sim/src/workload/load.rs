@@ -5,9 +5,13 @@
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
-use crate::options::Options;
-
+/// The shortest and the longest lease of a run, one of these: from shorter than an election to longer than most faults. A lock that was
+/// abandoned with a long one blocks its name for a good part of the run.
+const TTL_MS: [(u64, u64); 5] = [(40, 400), (40, 3_000), (200, 2_000), (100, 8_000), (1_000, 20_000)];
+/// The usual pause of the clients of a run between two acts, one of these.
+const THINK_MS: [u64; 4] = [5, 20, 60, 150];
 /// What a client thinks for between two acts, compared with what is usual in its run: one of these.
 const THINK_TIMES: [u64; 4] = [1, 1, 3, 10];
 /// How long a client gives one operation, one of these.
@@ -58,7 +62,7 @@ const ACTS: [(Act, u32); 11] = [
 ];
 
 /// The load of a whole run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// How many clients at a time.
     pub clients: u64,
@@ -87,19 +91,20 @@ pub struct Mix {
     pub acts: Vec<(Act, u32)>,
 }
 
-impl From<&Options> for Load {
-    fn from(options: &Options) -> Self {
+impl Load {
+    /// Draws the load of the run of `seed`.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let rng = &mut kapu::env::rng(seed, "load");
         Self {
-            clients: options.clients,
-            hot_names: options.hot_names.max(1),
-            cold_names: options.cold_names,
-            ttl_ms: (options.ttl_ms_min, options.ttl_ms_max),
-            think_ms: options.think_ms,
+            clients: rng.random_range(3..=12),
+            hot_names: rng.random_range(1..=3),
+            cold_names: rng.random_range(2..=24),
+            ttl_ms: pick(rng, &TTL_MS),
+            think_ms: pick(rng, &THINK_MS),
         }
     }
-}
 
-impl Load {
     /// Draws the habits of one client.
     pub fn draw_mix(&self, rng: &mut StdRng) -> Mix {
         let longest = draw_log(rng, self.ttl_ms);
@@ -177,14 +182,17 @@ fn draw_log(rng: &mut StdRng, (min, max): (u64, u64)) -> u64 {
 mod tests {
     use super::*;
 
-    fn draw(seed: u64) -> Load {
-        Load::from(&Options::draw(seed))
+    #[test]
+    fn the_same_seed_draws_the_same_and_another_another() {
+        assert_eq!(Load::draw(7), Load::draw(7));
+        let different: Vec<_> = (0..20).map(Load::draw).collect();
+        assert!(different.iter().any(|load| *load != different[0]));
     }
 
     #[test]
     fn every_act_is_done_by_some_client_and_left_out_by_another() {
         let mut rng = kapu::env::rng(1, "test");
-        let mixes: Vec<_> = (0..50).map(|seed| draw(seed).draw_mix(&mut rng)).collect();
+        let mixes: Vec<_> = (0..50).map(|seed| Load::draw(seed).draw_mix(&mut rng)).collect();
         for (act, _) in ACTS {
             let doing = mixes.iter().filter(|mix| mix.acts.iter().any(|(a, _)| *a == act));
             let doing = doing.count();
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn acts_come_as_often_as_they_weigh() {
         let mut rng = kapu::env::rng(1, "test");
-        let mut mix = draw(1).draw_mix(&mut rng);
+        let mut mix = Load::draw(1).draw_mix(&mut rng);
         mix.acts = vec![(Act::Look, 1), (Act::Wait, 9)];
         let looks = (0..10_000).filter(|_| mix.act(&mut rng) == Act::Look).count();
         assert!((800..1_200).contains(&looks), "{looks}");
@@ -217,7 +225,7 @@ mod tests {
     #[test]
     fn every_name_can_come() {
         let mut rng = kapu::env::rng(1, "test");
-        let load = draw(3);
+        let load = Load::draw(3);
         let mix = Mix {
             hot_percent: 50,
             ..load.draw_mix(&mut rng)
