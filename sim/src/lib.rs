@@ -18,6 +18,8 @@ pub mod record;
 pub mod scenario;
 
 pub mod fenced;
+#[cfg(madsim)]
+pub mod front;
 pub mod workload;
 
 pub mod verdict;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, wait_until};
 use crate::evidence::{Ending, Evidence};
+use crate::front::{self, SimOutfitter};
 use crate::nemesis::Nemesis;
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -16,7 +17,7 @@ use crate::verdict::Counts;
 use crate::world::clock::SimClock;
 use crate::world::links::Links;
 use crate::world::spawn::SimSpawn;
-use crate::world::{clients, true_sleep, true_time};
+use crate::world::{true_sleep, true_time};
 use crate::workload::{Setting, Workload};
 
 /// A cluster without faults has its leaders well within this time.
@@ -36,12 +37,12 @@ pub struct Remains {
 pub async fn play(plan: Plan, trace: Trace) -> Remains {
     let options = &plan.options;
     let links = Links::new(options.seed, trace.clone());
-    let cluster = Cluster::new(options, &links, &trace, clients::serve());
+    let cluster = Cluster::new(options, &links, &trace, Arc::new(|handle, port| Box::pin(front::serve(handle, port))));
     cluster.nodes().for_each(|node| cluster.start(node));
     let all_led = || cluster.leaders().len() == options.partitions as usize;
     wait_until(START_MAX, all_led).await;
 
-    let workload = Workload::start(setting(&plan, &cluster, &trace));
+    let workload = Workload::start(setting(&plan, &cluster));
     let nemesis = Nemesis::start(&cluster, &plan, &trace);
     true_sleep(Duration::from_millis(options.faulty_ms)).await;
 
@@ -83,14 +84,14 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     }
 }
 
-fn setting(plan: &Plan, cluster: &Cluster, trace: &Trace) -> Setting {
+fn setting(plan: &Plan, cluster: &Cluster) -> Setting {
     Setting {
         seed: plan.options.seed,
         load: plan.options.load.clone(),
         endpoints: cluster.endpoints(),
         truth: Arc::new(SimClock::new(Duration::ZERO, 0)),
         spawn: Arc::new(SimSpawn::default()),
-        outfitter: Arc::new(clients::Supply::new(&plan.options, cluster.links(), trace)),
+        outfitter: Arc::new(SimOutfitter::new(cluster.links().clone(), &plan.options)),
     }
 }
 
