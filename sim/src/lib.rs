@@ -28,3 +28,9 @@ pub mod evidence;
 pub mod history;
 
 pub mod checkers;
+
+pub mod mutants;
+pub mod process;
+pub mod report;
+pub mod shrink;
+pub mod swarm;
