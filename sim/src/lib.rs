@@ -14,6 +14,16 @@ pub mod nemesis;
 #[cfg(madsim)]
 pub mod record;
 
+#[cfg(madsim)]
+pub mod scenario;
+
+pub mod fenced;
+#[cfg(madsim)]
+pub mod front;
+pub mod workload;
+
+pub mod verdict;
+
 pub mod evidence;
 pub mod history;
 

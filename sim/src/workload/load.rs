@@ -1,27 +1,26 @@
 //! How much is asked of a cluster, and by whom: drawn once, printed, and the same for the same seed.
 //!
-//! Clients that are all alike find what their common habits find. So each draws a mix of its own: which acts it does at all and how
-//! often, how it likes hot names, how long its leases are and how long it thinks. It is data; what an act does is said in
-//! [`super::acts`].
+//! Clients that are all alike find what their common habits find. So each draws a mix of its own, within the options of the run: which acts
+//! it does at all and how often, how it likes hot names, how long its leases are and how long it thinks. What an act does is not said here.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-/// The shortest lease that is asked for: shorter than any election, and about the time of a slow commit.
-const TTL_MS_MIN: u64 = 40;
-/// The longest lease of a run, one of these: an abandoned lock with a long one blocks its name for the rest of the run.
-const TTL_MS_MAX: [u64; 5] = [400, 1_000, 3_000, 8_000, 20_000];
-/// The mean pause of a client between two acts, one of these.
-const THINK_MS: [u64; 4] = [10, 40, 150, 400];
+/// The shortest and the longest lease of a run, one of these: from shorter than an election to longer than most faults. A lock that was
+/// abandoned with a long one blocks its name for a good part of the run.
+const TTL_MS: [(u64, u64); 5] = [(40, 400), (40, 3_000), (200, 2_000), (100, 8_000), (1_000, 20_000)];
+/// The usual pause of the clients of a run between two acts, one of these.
+const THINK_MS: [u64; 4] = [5, 20, 60, 150];
+/// What a client thinks for between two acts, compared with what is usual in its run: one of these.
+const THINK_TIMES: [u64; 4] = [1, 1, 3, 10];
 /// How long a client gives one operation, one of these.
 const TIMEOUT_MS: [u64; 4] = [300, 1_000, 3_000, 10_000];
 /// Each act is left out by a client in this many cases of ten.
 const LEFT_OUT: u32 = 3;
 
 /// What a client may do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Act {
     /// Tries once; writes a little while it holds; releases.
     Try,
@@ -71,12 +70,14 @@ pub struct Load {
     pub hot_names: u64,
     /// How many names hardly anybody wants.
     pub cold_names: u64,
-    /// The longest lease, in milliseconds.
-    pub ttl_ms_max: u64,
+    /// The shortest and the longest lease, in milliseconds.
+    pub ttl_ms: (u64, u64),
+    /// The usual pause of a client between two acts, in milliseconds.
+    pub think_ms: u64,
 }
 
 /// The habits of one client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {
     /// How often it takes a hot name, in cases of a hundred.
     pub hot_percent: u32,
@@ -96,17 +97,18 @@ impl Load {
     pub fn draw(seed: u64) -> Self {
         let rng = &mut kapu::env::rng(seed, "load");
         Self {
-            clients: rng.random_range(2..=10),
+            clients: rng.random_range(3..=12),
             hot_names: rng.random_range(1..=3),
             cold_names: rng.random_range(2..=24),
-            ttl_ms_max: pick(rng, &TTL_MS_MAX),
+            ttl_ms: pick(rng, &TTL_MS),
+            think_ms: pick(rng, &THINK_MS),
         }
     }
 
     /// Draws the habits of one client.
     pub fn draw_mix(&self, rng: &mut StdRng) -> Mix {
-        let longest = draw_log(rng, (TTL_MS_MIN * 4, self.ttl_ms_max));
-        let ttl_ms = (draw_log(rng, (TTL_MS_MIN, longest)), longest);
+        let longest = draw_log(rng, self.ttl_ms);
+        let ttl_ms = (draw_log(rng, (self.ttl_ms.0, longest)), longest);
         let drawn = ACTS.map(|(act, most)| (act, most * u32::from(rng.random_range(0..10) >= LEFT_OUT)));
         let mut acts: Vec<_> = drawn.into_iter().filter(|(_, most)| *most > 0).collect();
         for (_, weight) in &mut acts {
@@ -117,7 +119,7 @@ impl Load {
         Mix {
             hot_percent: pick(rng, &[5, 50, 80, 95]),
             ttl_ms,
-            think_ms: pick(rng, &THINK_MS),
+            think_ms: self.think_ms * pick(rng, &THINK_TIMES),
             timeout_ms: pick(rng, &TIMEOUT_MS),
             acts,
         }
@@ -213,8 +215,8 @@ mod tests {
         let mut rng = kapu::env::rng(1, "test");
         let drawn: Vec<_> = (0..2_000).map(|_| draw_log(&mut rng, (40, 8_000))).collect();
         assert!(drawn.iter().all(|ttl| (40..=8_000).contains(ttl)));
-        for range in [40..=80, 160..=320, 640..=1_280, 4_000..=8_000] {
-            let count = drawn.iter().filter(|ttl| range.contains(ttl)).count();
+        for range in [40..=80_u64, 160..=320, 640..=1_280, 4_000..=8_000] {
+            let count = drawn.iter().filter(|ttl| range.contains(*ttl)).count();
             assert!(count > 100, "{range:?}: {count}");
         }
         assert_eq!(draw_log(&mut rng, (40, 40)), 40);
