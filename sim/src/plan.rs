@@ -38,11 +38,26 @@ pub enum Fault {
     /// Two sides that meet only in `bridge`.
     Bridge { side: Vec<u64>, bridge: u64, for_ms: u64 },
     /// Frames from `from` to `to` come and go.
-    Flap { from: u64, to: u64, period_ms: u64, for_ms: u64 },
+    Flap {
+        from: u64,
+        to: u64,
+        period_ms: u64,
+        for_ms: u64,
+    },
     /// Frames from `from` to `to` take longer.
-    Delay { from: u64, to: u64, by_ms: u64, for_ms: u64 },
+    Delay {
+        from: u64,
+        to: u64,
+        by_ms: u64,
+        for_ms: u64,
+    },
     /// Everywhere: a share of frames (per mille) is lost, doubled, or overtaken.
-    Weather { loss: u32, duplicate: u32, reorder: u32, for_ms: u64 },
+    Weather {
+        loss: u32,
+        duplicate: u32,
+        reorder: u32,
+        for_ms: u64,
+    },
     /// Every sync takes longer.
     SlowDisk { node: u64, by_ms: u64, for_ms: u64 },
     /// Syncs do not return.
