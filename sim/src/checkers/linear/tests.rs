@@ -188,7 +188,7 @@ fn a_hot_resource_in_a_storm_is_decided() {
 }
 
 /// Changes one answer to one that a broken table might have given; none when the history has no such place.
-type Forgery = fn(&mut StdRng, &mut Vec<Operation>) -> Option<()>;
+type Forgery = fn(&mut StdRng, &mut [Operation]) -> Option<()>;
 
 fn pick(rng: &mut StdRng, operations: &[Operation], fits: impl Fn(usize, &Operation) -> bool) -> Option<usize> {
     let places: Vec<_> = operations
@@ -210,7 +210,7 @@ fn before(operations: &[Operation], at: usize, fits: impl Fn(&Operation) -> bool
         .max_by_key(|operation| operation.return_ns)
 }
 
-fn token_reused(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()> {
+fn token_reused(rng: &mut StdRng, operations: &mut [Operation]) -> Option<()> {
     let other = |at: usize, operation: &Operation| {
         let grant = |other: &Operation| other.outcome == Seen::Locked && other.owner != operation.owner;
         before(operations, at, grant).and_then(|grant| grant.token)
@@ -222,7 +222,7 @@ fn token_reused(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()>
     Some(())
 }
 
-fn granted_while_held(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()> {
+fn granted_while_held(rng: &mut StdRng, operations: &mut [Operation]) -> Option<()> {
     let hold = |at: usize| {
         before(operations, at, |earlier| {
             matches!(earlier.outcome, Seen::Locked | Seen::Extended)
@@ -241,7 +241,7 @@ fn granted_while_held(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Opti
     Some(())
 }
 
-fn unlocked_by_another(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()> {
+fn unlocked_by_another(rng: &mut StdRng, operations: &mut [Operation]) -> Option<()> {
     let at = pick(rng, operations, |_, operation| {
         operation.op == Op::Unlock && operation.outcome == Seen::InvalidOwner
     })?;
@@ -249,7 +249,7 @@ fn unlocked_by_another(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Opt
     Some(())
 }
 
-fn extended_after_the_end(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()> {
+fn extended_after_the_end(rng: &mut StdRng, operations: &mut [Operation]) -> Option<()> {
     let grant = |at: usize, operation: &Operation| {
         before(operations, at, |earlier| {
             earlier.owner == operation.owner && earlier.outcome == Seen::Locked
@@ -265,7 +265,7 @@ fn extended_after_the_end(rng: &mut StdRng, operations: &mut Vec<Operation>) -> 
     Some(())
 }
 
-fn stale_read(rng: &mut StdRng, operations: &mut Vec<Operation>) -> Option<()> {
+fn stale_read(rng: &mut StdRng, operations: &mut [Operation]) -> Option<()> {
     let older = |at: usize, operation: &Operation| {
         let older = |earlier: &Operation| earlier.outcome == Seen::Locked && earlier.token < operation.token;
         before(operations, at, older).map(|grant| (grant.owner.clone(), grant.token))
