@@ -7,6 +7,13 @@ pub mod trace;
 #[cfg(madsim)]
 pub mod world;
 
+#[cfg(madsim)]
+pub mod cluster;
+#[cfg(madsim)]
+pub mod nemesis;
+#[cfg(madsim)]
+pub mod record;
+
 pub mod fenced;
 #[cfg(madsim)]
 pub mod front;
