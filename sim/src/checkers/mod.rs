@@ -13,6 +13,7 @@ pub mod linear;
 pub mod liveness;
 pub mod log;
 pub mod monotone;
+pub mod quorum;
 pub mod state;
 
 mod lease;
@@ -53,6 +54,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("log", log::check),
     ("state", state::check),
     ("monotone", monotone::check),
+    ("quorum", quorum::check),
     ("completeness", completeness::check),
     ("durability", durability::check),
     ("belief", belief::check),
