@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub heartbeat_ticks: u32,
     /// A follower waits this long for a leader, and at most twice as long, before it campaigns.
     pub election_ticks: u32,
+    /// The log keeps so many group commits as they were written; past it the oldest are collected.
+    pub log_blobs_max: usize,
 }
 
 /// A setting that cannot be used, with its value and what to do.

@@ -50,7 +50,7 @@ pub enum Fact {
         /// The state after it.
         digest: u64,
     },
-    /// It sent entries or a heartbeat as the leader of a term.
+    /// It sent entries or a heartbeat as the leader of a term. Comes before the `Sent` of the same message.
     Led {
         /// Which term.
         term: u64,
@@ -77,6 +77,8 @@ pub struct DurableReplica {
     pub term: u64,
     /// The last durable entry.
     pub last: u64,
+    /// (index, term) where each run of equal terms begins, in order, the base before them; empty when that is not known.
+    pub runs: Vec<(u64, u64)>,
     /// Whether the disk was damaged on purpose beyond what the protocol must survive.
     pub spoiled: bool,
 }
@@ -92,7 +94,7 @@ pub struct Ending {
     pub digests: Vec<(u64, u32, u64, u64)>,
     /// Requests that were never answered, in words.
     pub unanswered: Vec<String>,
-    /// Nodes that ended by themselves, with why.
+    /// Nodes that ended by themselves and were not meant to, with why.
     pub failures: Vec<(u64, String)>,
 }
 

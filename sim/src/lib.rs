@@ -1,8 +1,36 @@
 //! The parts of the simulation, in reading order: what is drawn, the world, what happens in it, what is seen, what must hold.
 
+pub mod options;
 pub mod plan;
+
+pub mod trace;
+#[cfg(madsim)]
+pub mod world;
+
+#[cfg(madsim)]
+pub mod cluster;
+#[cfg(madsim)]
+pub mod nemesis;
+#[cfg(madsim)]
+pub mod record;
+
+#[cfg(madsim)]
+pub mod scenario;
+
+pub mod fenced;
+#[cfg(madsim)]
+pub mod front;
+pub mod workload;
+
+pub mod verdict;
 
 pub mod evidence;
 pub mod history;
 
 pub mod checkers;
+
+pub mod mutants;
+pub mod process;
+pub mod report;
+pub mod shrink;
+pub mod swarm;

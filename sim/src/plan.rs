@@ -1,6 +1,23 @@
 //! The faults of a run as data, drawn up front: they can be printed, stored, shrunk, and replayed after the code has changed.
+//!
+//! A plan says what happens to whom, when, and for how long; the nemesis does it. No plan goes beyond what the protocol must survive: disks lose
+//! what was not synced, never what was, and clocks drift within what clients allow for. There is no step of a wall clock among the faults,
+//! because nothing in kapu can read one.
+
+mod draw;
 
 use serde::{Deserialize, Serialize};
+
+use crate::options::Options;
+
+/// A whole run but for the code: what it is like, and what goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was drawn for it.
+    pub options: Options,
+    /// In the order of time.
+    pub faults: Vec<Planned>,
+}
 
 /// One fault at one time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,17 +30,23 @@ pub struct Planned {
 
 #[allow(missing_docs, reason = "the fields say what they are")]
 /// What can go wrong. Nodes are counted from one. A fault with a duration ends by itself.
+#[expect(
+    missing_docs,
+    reason = "`node` suffers, `from` and `to` are the ends of a link, and `for_ms` is how long it lasts"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The process dies; what was not synced may be lost, in any subset. It starts again after `down_ms`.
     Crash { node: u64, down_ms: u64 },
-    /// As `Crash`, and again while it recovers.
+    /// As `Crash`, and again `again_ms` after it has begun to recover.
     CrashTwice { node: u64, down_ms: u64, again_ms: u64 },
     /// Everybody dies at once.
     CrashAll { down_ms: u64 },
     /// The process stands still.
     Pause { node: u64, for_ms: u64 },
+    /// The machine sleeps: the process stands still, and so does its clock, but for the one that counts suspension.
+    Suspend { node: u64, for_ms: u64 },
     /// The process ends cleanly and starts again.
     Restart { node: u64, down_ms: u64 },
     /// Each node in turn ends cleanly and starts again.
@@ -63,12 +86,172 @@ pub enum Fault {
     SlowDisk { node: u64, by_ms: u64, for_ms: u64 },
     /// Syncs do not return.
     StallDisk { node: u64, for_ms: u64 },
-    /// The next sync fails; the node must stop, and is started again after `down_ms`.
+    /// The next sync fails; the node must stop, and its machine is started again after `down_ms`.
     SyncError { node: u64, down_ms: u64 },
     /// Writes fail for want of space until the time has passed; the node is started again then.
     DiskFull { node: u64, for_ms: u64 },
-    /// The wall clock jumps. Nothing may notice.
-    WallStep { node: u64, by_ms: i64 },
     /// The monotonic clock runs at another rate, within what is allowed.
     Drift { node: u64, ppm: i64 },
+}
+
+macro_rules! kinds {
+    ($($kind:ident $name:literal),+ $(,)?) => {
+        /// A kind of fault. In text it has the name that it has in a plan.
+        #[expect(missing_docs, reason = "each is described at the fault of the same name")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Kind { $($kind),+ }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$kind),+];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),+ }
+            }
+        }
+
+        impl Fault {
+            /// Which kind it is of.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$kind { .. } => Kind::$kind),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Crash "crash", CrashTwice "crash_twice", CrashAll "crash_all", Pause "pause", Suspend "suspend", Restart "restart",
+    RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
+    Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
+    DiskFull "disk_full", Drift "drift",
+}
+
+impl Kind {
+    /// Whether it makes sense only between nodes.
+    #[must_use]
+    pub const fn needs_peers(self) -> bool {
+        matches!(
+            self,
+            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay
+        )
+    }
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let options = Options::draw(seed);
+        let faults = draw::faults(&options);
+        Self { options, faults }
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// In words, when it is none, or names a node that does not exist.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let plan: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let nodes = plan.options.nodes;
+        if !(1..=9).contains(&nodes) || plan.options.partitions == 0 {
+            return Err(format!(
+                "a cluster of {nodes} nodes and {} partitions cannot be had",
+                plan.options.partitions
+            ));
+        }
+        match plan
+            .faults
+            .iter()
+            .find(|planned| planned.fault.nodes().any(|node| node == 0 || node > nodes))
+        {
+            Some(planned) => Err(format!("{:?} names a node that does not exist", planned.fault)),
+            None => Ok(plan),
+        }
+    }
+
+    /// The plan as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a plan is plain data")
+    }
+}
+
+impl Fault {
+    /// Every node that it names.
+    fn nodes(&self) -> impl Iterator<Item = u64> {
+        let (some, side): (Vec<u64>, &[u64]) = match self {
+            Self::Crash { node, .. }
+            | Self::CrashTwice { node, .. }
+            | Self::Pause { node, .. }
+            | Self::Suspend { node, .. }
+            | Self::Restart { node, .. }
+            | Self::Isolate { node, .. }
+            | Self::SlowDisk { node, .. }
+            | Self::StallDisk { node, .. }
+            | Self::SyncError { node, .. }
+            | Self::DiskFull { node, .. }
+            | Self::Drift { node, .. } => (vec![*node], &[]),
+            Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
+                (vec![*from, *to], &[])
+            }
+            Self::Split { side, .. } => (Vec::new(), side),
+            Self::Bridge { side, bridge, .. } => (vec![*bridge], side),
+            Self::CrashAll { .. } | Self::RollingRestart { .. } | Self::Ring { .. } | Self::Weather { .. } => {
+                (Vec::new(), &[])
+            }
+        };
+        some.into_iter().chain(side.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_its_own_text() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed);
+            assert_eq!(Plan::from_json(&plan.to_json()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn a_plan_for_a_node_that_is_not_there_is_refused() {
+        let mut plan = Plan::draw(1);
+        plan.options.nodes = 3;
+        plan.faults = vec![Planned {
+            at_ms: 1,
+            fault: Fault::Crash { node: 4, down_ms: 1 },
+        }];
+        assert!(Plan::from_json(&plan.to_json()).is_err());
+    }
+
+    #[test]
+    fn kinds_have_the_names_of_plans() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+        let fault = serde_json::to_value(Fault::Ring { for_ms: 1 }).unwrap();
+        assert!(fault.get(Kind::Ring.name()).is_some());
+    }
+
+    #[test]
+    fn every_kind_is_drawn_by_some_seed_and_in_the_order_of_time() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..300 {
+            let plan = Plan::draw(seed);
+            assert!(plan.faults.is_sorted_by_key(|planned| planned.at_ms));
+            assert!(plan.faults.iter().all(|planned| planned.at_ms < plan.options.faulty_ms));
+            for planned in &plan.faults {
+                assert!(plan.options.faults.contains_key(&planned.fault.kind()));
+                seen.insert(planned.fault.kind());
+            }
+        }
+        assert_eq!(seen.len(), Kind::ALL.len(), "{seen:?}");
+    }
 }

@@ -126,6 +126,7 @@ impl Settings {
             tick: self.election_timeout.unwrap_or(config::ELECTION_TIMEOUT_DEFAULT) / config::ELECTION_TICKS,
             heartbeat_ticks: config::HEARTBEAT_TICKS,
             election_ticks: config::ELECTION_TICKS,
+            log_blobs_max: limits::WAL_BLOBS_MAX,
         };
         let data_dir = self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into());
         Ok(ServeConfig {

@@ -13,6 +13,7 @@ fn three_nodes() -> NodeConfig {
         tick: ELECTION_TIMEOUT_DEFAULT / ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
         election_ticks: ELECTION_TICKS,
+        log_blobs_max: limits::WAL_BLOBS_MAX,
     }
 }
 

@@ -102,10 +102,14 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
         voters: config.voters.keys().copied().collect(),
     };
     let cell = failure.clone();
-    storage::open(
+    storage::open_with(
         env,
         &identity,
         Arc::new(move |error| cell.set(NodeFailure::Storage(error))),
+        storage::Options {
+            wal_blobs_max: config.log_blobs_max,
+            ..storage::Options::default()
+        },
     )
 }
 

@@ -1,0 +1,132 @@
+//! Drawing the faults of a plan: when, which kind by its weight, whom, for how long.
+//!
+//! Times come from one stream and the details of each kind from another, so that a change to one kind leaves the others where they were.
+
+use kapu::env::rng;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use super::{Fault, Kind, Planned};
+use crate::options::Options;
+
+/// The faults of a run with these options.
+pub(super) fn faults(options: &Options) -> Vec<Planned> {
+    let mut times = rng(options.seed, "plan times");
+    let mut faults = Vec::new();
+    let mut at_ms = 500;
+    while let Some(kind) = choose(&mut times, options) {
+        at_ms += times.random_range(1..=2 * options.fault_every_ms);
+        if at_ms >= options.faulty_ms {
+            break;
+        }
+        let mut details = rng(options.seed, &format!("plan {} at {at_ms}", kind.name()));
+        let fault = draw(kind, options, &mut details);
+        faults.push(Planned { at_ms, fault });
+    }
+    faults
+}
+
+/// A kind, by weight. None when nothing may go wrong.
+fn choose(rng: &mut StdRng, options: &Options) -> Option<Kind> {
+    let total: u32 = options.faults.values().sum();
+    let mut left = rng.random_range(0..total.max(1));
+    for (&kind, &weight) in &options.faults {
+        match left.checked_sub(weight) {
+            Some(rest) => left = rest,
+            None => return Some(kind),
+        }
+    }
+    None
+}
+
+fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Fault {
+    let node = rng.random_range(1..=options.nodes);
+    let (from, to) = pair(options.nodes, rng);
+    let down_ms = span(rng, 10, 4_000);
+    let for_ms = span(rng, 50, 5_000);
+    let small = span(rng, 1, 400);
+    match kind {
+        Kind::Crash => Fault::Crash { node, down_ms },
+        Kind::CrashTwice => Fault::CrashTwice {
+            node,
+            down_ms,
+            again_ms: small,
+        },
+        Kind::CrashAll => Fault::CrashAll { down_ms },
+        Kind::Pause => Fault::Pause { node, for_ms },
+        Kind::Suspend => Fault::Suspend { node, for_ms },
+        Kind::Restart => Fault::Restart { node, down_ms },
+        Kind::RollingRestart => Fault::RollingRestart {
+            down_ms: small,
+            between_ms: down_ms,
+        },
+        Kind::Cut => Fault::Cut { from, to, for_ms },
+        Kind::Isolate => Fault::Isolate { node, for_ms },
+        Kind::Split => Fault::Split {
+            side: side(options.nodes, None, rng),
+            for_ms,
+        },
+        Kind::Ring => Fault::Ring { for_ms },
+        Kind::Bridge => Fault::Bridge {
+            side: side(options.nodes, Some(node), rng),
+            bridge: node,
+            for_ms,
+        },
+        Kind::Flap => Fault::Flap {
+            from,
+            to,
+            period_ms: small,
+            for_ms,
+        },
+        Kind::Delay => Fault::Delay {
+            from,
+            to,
+            by_ms: small,
+            for_ms,
+        },
+        Kind::Weather => Fault::Weather {
+            loss: rng.random_range(0..=150),
+            duplicate: rng.random_range(0..=150),
+            reorder: rng.random_range(0..=300),
+            for_ms,
+        },
+        Kind::SlowDisk => Fault::SlowDisk {
+            node,
+            by_ms: span(rng, 1, 150),
+            for_ms,
+        },
+        Kind::StallDisk => Fault::StallDisk { node, for_ms },
+        Kind::SyncError => Fault::SyncError { node, down_ms },
+        Kind::DiskFull => Fault::DiskFull { node, for_ms },
+        Kind::Drift => Fault::Drift {
+            node,
+            ppm: rng.random_range(-options.drift_ppm_max..=options.drift_ppm_max),
+        },
+    }
+}
+
+/// Between the two bounds, with each order of magnitude as likely as the next.
+fn span(rng: &mut StdRng, min: u64, max: u64) -> u64 {
+    let mut top = max;
+    while top > min.max(1) * 3 && rng.random_bool(0.5) {
+        top /= 3;
+    }
+    rng.random_range(min..=top)
+}
+
+/// Two nodes, different where there are two.
+fn pair(nodes: u64, rng: &mut StdRng) -> (u64, u64) {
+    let from = rng.random_range(1..=nodes);
+    let step = rng.random_range(1..=nodes.saturating_sub(1).max(1));
+    (from, (from - 1 + step) % nodes + 1)
+}
+
+/// Some of the nodes but not all, and not the one in the middle.
+fn side(nodes: u64, middle: Option<u64>, rng: &mut StdRng) -> Vec<u64> {
+    let mut others: Vec<u64> = (1..=nodes).filter(|node| Some(*node) != middle).collect();
+    others.shuffle(rng);
+    others.truncate((others.len() / 2).max(1));
+    others.sort_unstable();
+    others
+}
