@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod env;
+pub mod mutants;
 pub mod types;
 
 pub mod config;

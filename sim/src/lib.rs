@@ -14,12 +14,23 @@ pub mod nemesis;
 #[cfg(madsim)]
 pub mod record;
 
+#[cfg(madsim)]
+pub mod scenario;
+
 pub mod fenced;
 #[cfg(madsim)]
 pub mod front;
 pub mod workload;
 
+pub mod verdict;
+
 pub mod evidence;
 pub mod history;
 
 pub mod checkers;
+
+pub mod mutants;
+pub mod process;
+pub mod report;
+pub mod shrink;
+pub mod swarm;

@@ -32,7 +32,6 @@ impl Nemesis {
             let evil = Evil {
                 number: number(at),
                 cluster: cluster.clone(),
-                clients: plan.options.clients,
             };
             let (fault, trace, done) = (planned.fault.clone(), trace.clone(), Arc::clone(&done));
             let begin = Duration::from_millis(planned.at_ms);
@@ -75,7 +74,6 @@ fn count(done: &Mutex<BTreeMap<&'static str, u64>>, kind: &'static str) {
 struct Evil {
     number: u64,
     cluster: Cluster,
-    clients: u64,
 }
 
 /// So many milliseconds.

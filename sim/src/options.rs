@@ -12,6 +12,7 @@ use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Kind;
+use crate::workload::Load;
 
 /// The clocks of two machines differ by at most twice this rate, which is what the client's allowance of 1 % bears.
 const DRIFT_PPM_MAX: i64 = 4_900;
@@ -25,18 +26,8 @@ pub struct Options {
     pub nodes: u64,
     /// How many partitions.
     pub partitions: u32,
-    /// How many clients.
-    pub clients: u64,
-    /// How many names everybody wants.
-    pub hot_names: u64,
-    /// How many names hardly anybody wants.
-    pub cold_names: u64,
-    /// The shortest lease that clients ask for.
-    pub ttl_ms_min: u64,
-    /// The longest.
-    pub ttl_ms_max: u64,
-    /// A client does nothing for about this long between two operations.
-    pub think_ms: u64,
+    /// How much is asked, and by whom.
+    pub load: Load,
     /// A follower waits at least this long for its leader.
     pub election_ms: u64,
     /// How long the phase with faults is.
@@ -57,21 +48,11 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let from = |purpose| rng(seed, &format!("option {purpose}"));
         let nodes = pick(&mut from("nodes"), &[1, 3, 3, 3, 3, 3, 5, 5]);
-        let (ttl_ms_min, ttl_ms_max) = pick(
-            &mut from("ttl"),
-            &[(50, 400), (200, 2_000), (100, 8_000), (3_000, 20_000)],
-        );
-        let mut names = from("names");
         Self {
             seed,
             nodes,
             partitions: pick(&mut from("partitions"), &[1, 1, 2, 3, 4, 8]),
-            clients: from("clients").random_range(3..=12),
-            hot_names: names.random_range(1..=4),
-            cold_names: names.random_range(4..=40),
-            ttl_ms_min,
-            ttl_ms_max,
-            think_ms: pick(&mut from("think"), &[2, 10, 30, 100]),
+            load: Load::draw(seed),
             election_ms: pick(&mut from("election"), &[200, 400, 400, 1_000]),
             faulty_ms: from("length").random_range(20_000..=40_000),
             healing_ms_max: 30_000,
@@ -86,10 +67,8 @@ impl Options {
     pub fn lines(&self) -> Vec<String> {
         let json = serde_json::to_value(self).expect("options are plain data");
         let object = json.as_object().expect("a struct");
-        object
-            .iter()
-            .map(|(name, value)| format!("{name:>16}  {value}"))
-            .collect()
+        let line = |(name, value): (&String, &serde_json::Value)| format!("{name:>16}  {value}");
+        object.iter().map(line).collect()
     }
 }
 
@@ -97,7 +76,7 @@ fn pick<T: Copy>(rng: &mut StdRng, choices: &[T]) -> T {
     *choices.choose(rng).expect("there is a choice")
 }
 
-/// About half of the kinds that make sense, each with a weight of its own; now and then none at all.
+/// Some of the kinds that make sense, each with a weight of its own; now and then none at all.
 fn draw_faults(rng: &mut StdRng, nodes: u64) -> BTreeMap<Kind, u32> {
     let share = pick(rng, &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.5, 0.3]);
     let mut faults = BTreeMap::new();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::BoxFuture;
 use crate::error::RequestError;
 use crate::lock::{Outcome, Request};
+use crate::mutants::{self, Mutant};
 use crate::status::NodeStatus;
 
 /// Carries one request to one endpoint, or says why not.
@@ -54,10 +55,10 @@ pub enum CallError {
 impl CallError {
     /// Whether nothing happened and nothing will.
     #[must_use]
-    pub const fn is_definite(&self) -> bool {
+    pub fn is_definite(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Lost { .. } => false,
+            Self::Lost { .. } => mutants::on(Mutant::UnknownIsDefinite),
             Self::Request(error) => error.is_definite(),
         }
     }

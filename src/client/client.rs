@@ -17,6 +17,7 @@ use super::{CallError, Caller, ClientError, LockBuilder};
 use crate::clock::Clock;
 use crate::env::{self, Spawn};
 use crate::lock::{Command, Outcome, Request};
+use crate::mutants::{self, Mutant};
 use crate::status::NodeStatus;
 use crate::types::{Owner, Resource};
 
@@ -125,6 +126,9 @@ impl Client {
     /// A new owner, drawn at random: text of 20 letters and digits.
     #[must_use]
     pub fn new_owner(&self) -> Owner {
+        if mutants::on(Mutant::OwnersCollide) {
+            return Owner::new(b"everybody").expect("nine letters are an owner");
+        }
         let mut rng = lock(&self.core.rng);
         let letters: [u8; OWNER_LETTERS_COUNT] =
             std::array::from_fn(|_| OWNER_LETTERS[rng.random_range(0..OWNER_LETTERS.len())]);
@@ -181,12 +185,14 @@ impl Client {
         loop {
             let route = lock(&core.router).route(request.resource(), tried.as_ref());
             let sent = self.now();
-            let attempt = core
-                .env
-                .caller
-                .call(route.endpoint.as_str(), request.clone(), retry.attempt_timeout(sent));
+            let attempt = core.env.caller.call(
+                route.endpoint.as_str(),
+                self.spoil(request, retry.in_doubt()),
+                retry.attempt_timeout(sent),
+            );
             match attempt.await {
                 Ok(outcome) => {
+                    let sent = mutants::either(Mutant::LeaseFromReply, self.now(), sent);
                     if !route.expected {
                         lock(&core.router).answered(request.resource(), &route.endpoint);
                     }
@@ -204,6 +210,18 @@ impl Client {
             }
             tried = Some(route.endpoint);
         }
+    }
+
+    /// The request itself, unless a planted bug sends another one after a lost reply.
+    fn spoil(&self, request: &Request, in_doubt: bool) -> Request {
+        let mut request = request.clone();
+        if let Request::Command(Command::TryLock { owner, .. }) = &mut request
+            && in_doubt
+            && mutants::on(Mutant::RetryUnderNewOwner)
+        {
+            *owner = self.new_owner();
+        }
+        request
     }
 
     fn after_failure(&self, retry: &mut Retry, resource: &Resource, endpoint: &Endpoint, error: CallError) -> Next {

@@ -13,6 +13,7 @@ use super::acquire::unexpected;
 use super::client::{Answer, Client};
 use super::lease::Lease;
 use crate::lock::{Command, Outcome, Request};
+use crate::mutants::{self, Mutant};
 use crate::types::{FencingToken, Owner, Resource};
 
 /// How often one who waits for the loss looks at the clock: timers stand still while the machine is suspended, the lease does not.
@@ -125,7 +126,9 @@ impl LockGuard {
     /// [`ClientError`] when the cluster cannot be asked in time. The client goes on in the background; the lease ends in any case.
     pub async fn release(mut self) -> Result<bool, ClientError> {
         let was_held = self.is_held();
-        self.held.end();
+        if !mutants::on(Mutant::ReleaseKeepsRenewing) {
+            self.held.end();
+        }
         let request = Request::Command(self.held.unlock());
         let answer = self.held.client.perform(&request, self.held.client.timeout()).await?;
         self.freed = true;
@@ -203,6 +206,8 @@ impl Held {
         let state = self.state.borrow();
         if state.ended {
             Duration::ZERO
+        } else if mutants::on(Mutant::GuardNeverLost) {
+            self.ttl()
         } else {
             state.lease.expires_in(self.client.now())
         }

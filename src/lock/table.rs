@@ -13,6 +13,7 @@ use super::holds::{Hold, Holds};
 use super::outcome::Outcome;
 use super::snapshot::{self, Saved};
 use crate::machine::{RestoreError, Row};
+use crate::mutants::{self, Mutant};
 use crate::types::{FencingToken, LogTime, Owner, Resource};
 
 /// The locks of one partition.
@@ -65,6 +66,7 @@ impl Table {
     pub fn advance(&mut self, now: LogTime) {
         assert!(now >= self.now, "log time went back from {} to {now}", self.now);
         self.now = now;
+        let now = mutants::either(Mutant::ExpiresEarly, now.after(500), now);
         while let Some(resource) = self.holds.pop_ended(now) {
             self.changed.insert(resource);
         }
@@ -78,7 +80,8 @@ impl Table {
     pub fn query(&self, now: LogTime, query: &Query) -> Outcome {
         let Query::Get { resource } = query;
         let now = self.now.max(now);
-        match self.holds.get(resource) {
+        let ended = |hold: &Hold| mutants::on(Mutant::ExpiryByLeaderClock) && hold.lease_end <= now;
+        match self.holds.get(resource).filter(|hold| !ended(hold)) {
             None => Outcome::LockDoesNotExist,
             Some(hold) => Outcome::Got {
                 owner: hold.owner.clone(),
@@ -99,8 +102,14 @@ impl Table {
         let lease_end = self.now.after(ttl_ms);
         match self.holds.get(resource) {
             None => self.grant(resource, owner, lease_end),
+            Some(hold) if hold.owner == *owner && mutants::on(Mutant::ReacquireNewToken) => {
+                let lease_end = hold.lease_end.max(lease_end);
+                self.holds.remove(resource);
+                self.grant(resource, owner, lease_end)
+            }
             Some(hold) if hold.owner == *owner => {
-                let (fencing_token, lease_end) = (hold.fencing_token, hold.lease_end.max(lease_end));
+                let (fencing_token, longer) = (hold.fencing_token, hold.lease_end.max(lease_end));
+                let lease_end = mutants::either(Mutant::ReacquireShortens, lease_end, longer);
                 self.set_lease_end(resource, lease_end);
                 Outcome::Locked {
                     fencing_token,
@@ -139,6 +148,7 @@ impl Table {
     /// is still on its way would be taken at its word when it arrives. With one ttl throughout, a late extend can only prolong.
     fn extend(&mut self, resource: &Resource, owner: &Owner, ttl_ms: u64) -> Outcome {
         let fencing_token = match self.holds.get(resource) {
+            None if mutants::on(Mutant::ExtendRevives) => return self.revive(resource, owner, ttl_ms),
             None => return Outcome::LockDoesNotExist,
             Some(hold) if hold.owner != *owner => return Outcome::InvalidOwner,
             Some(hold) => hold.fencing_token,
@@ -160,8 +170,11 @@ impl Table {
     fn unlock(&mut self, resource: &Resource, owner: &Owner) -> Outcome {
         match self.holds.get(resource) {
             None => Outcome::LockDoesNotExist,
-            Some(hold) if hold.owner != *owner => Outcome::InvalidOwner,
-            Some(_) => {
+            Some(hold) if hold.owner != *owner && !mutants::on(Mutant::UnlockIgnoresOwner) => Outcome::InvalidOwner,
+            Some(hold) => {
+                if mutants::on(Mutant::TokenReused) && hold.fencing_token == self.last_token {
+                    self.last_token.0 -= 1;
+                }
                 self.holds.remove(resource);
                 self.changed.insert(resource.clone());
                 Outcome::Unlocked
@@ -176,6 +189,14 @@ impl Table {
     }
 }
 
+/// What only a planted bug does.
+impl Table {
+    fn revive(&mut self, resource: &Resource, owner: &Owner, ttl_ms: u64) -> Outcome {
+        self.grant(resource, owner, self.now.after(ttl_ms));
+        self.extend(resource, owner, ttl_ms)
+    }
+}
+
 /// Saving and restoring.
 impl Table {
     /// How many rows [`Table::take_changes`] would return.
@@ -187,7 +208,7 @@ impl Table {
     /// The rows that changed since the last call, in the order of keys; a lock that is no longer held is a row without a value.
     pub fn take_changes(&mut self) -> Vec<Row> {
         let mut rows = Vec::with_capacity(self.changes());
-        if mem::take(&mut self.counter_changed) {
+        if mem::take(&mut self.counter_changed) && !mutants::on(Mutant::CounterNotSaved) {
             rows.push(snapshot::encode_counter(self.last_token));
         }
         let changed = mem::take(&mut self.changed);
@@ -213,6 +234,9 @@ impl Table {
 
     fn restore_hold(&mut self, resource: Resource, hold: Hold) -> Result<(), RestoreError> {
         let token = hold.fencing_token;
+        if mutants::on(Mutant::CounterNotSaved) {
+            self.last_token = self.last_token.max(token);
+        }
         if token > self.last_token {
             let counter = self.last_token;
             let reason = format!("lock {resource} has token {token}, above the grant counter {counter}");

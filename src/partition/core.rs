@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::limits;
 use crate::machine::{Row, StateMachine};
+use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Refusal, Reply};
 use crate::partition::log_clock::LogClock;
 use crate::partition::observer::Applied;
@@ -204,7 +205,9 @@ impl Core {
             effects.applied.extend(self.watched.then(|| self.applied_now()));
         }
         if self.clock.is_none() && self.raft.may_serve() {
-            self.clock = Some(LogClock::start(self.log_time, now));
+            let from = mutants::either(Mutant::LogTimeRestarts, LogTime(0), self.log_time);
+            let from = mutants::either(Mutant::LogTimeOfNode, from.max(LogTime(now.as_secs() * 1000)), from);
+            self.clock = Some(LogClock::start(from, now));
         }
         reads_confirmed.into_iter().for_each(|read| self.pending.confirm(read));
         let refusal = self.not_leader();
@@ -215,7 +218,9 @@ impl Core {
 
     fn change_role(&mut self) {
         self.clock = None;
-        self.pending.lose_leadership();
+        if !mutants::on(Mutant::CallersKept) {
+            self.pending.lose_leadership();
+        }
         if self.raft.role() != Role::Leader {
             self.end_hand_over();
         }
@@ -256,12 +261,22 @@ impl Core {
             return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
         };
         let payload = batch::encode_batch(clock.stamp(now), commands);
+        let stamped = clock.stamp(now);
         match self.raft.propose(vec![payload]) {
+            Ok(_) if mutants::on(Mutant::ReplyAtPropose) => self.answer_early(stamped, commands, callers),
             Ok(index) => self.pending.add_entry(index, callers),
             Err(error) => {
                 let refusal = self.refusal(error);
                 callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
             }
+        }
+    }
+
+    /// What only a planted bug does.
+    fn answer_early(&mut self, now: LogTime, commands: &[Bytes], callers: Vec<Reply>) {
+        self.log_time = self.log_time.max(now);
+        for (command, reply) in commands.iter().zip(callers) {
+            reply.send(Ok(self.machine.apply(self.log_time, command)));
         }
     }
 
@@ -334,7 +349,8 @@ impl Core {
         }
         let questions = std::mem::take(&mut self.questions);
         let context = self.pending.add_read(questions);
-        if !self.raft.may_serve() || self.raft.read_index(context).is_err() {
+        let early = !self.raft.may_serve() && !mutants::on(Mutant::ReadBeforeOpening);
+        if early || self.raft.read_index(context).is_err() {
             self.pending.fail_read(context, self.not_leader());
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::mutants::{self, Mutant};
 use crate::partition::event::{Refusal, Reply};
 use crate::raft::ReadState;
 use crate::types::Index;
@@ -81,6 +82,10 @@ impl Pending {
     /// Leadership is lost: whoever waits for an entry cannot know whether it will be committed.
     pub fn lose_leadership(&mut self) {
         for reply in self.entries.drain(..).flat_map(|(_, callers)| callers) {
+            if mutants::on(Mutant::LostLeadershipIsDefinite) {
+                reply.send(Err(Refusal::NotLeader(None)));
+                continue;
+            }
             reply.send(Err(Refusal::Unknown(
                 "leadership was lost before the entry was committed",
             )));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::mutants::{self, Mutant};
 use crate::raft::message::{Body, Position};
 use crate::raft::node::{Raft, RoleState};
 use crate::raft::quorum::Tally;
@@ -44,6 +45,9 @@ impl Raft {
             pre: false,
             votes: BTreeMap::new(),
         });
+        if mutants::on(Mutant::CandidateBeforeDurable) {
+            self.count_vote(self.id(), false, true);
+        }
         let last = self.log.last();
         for peer in self.peers() {
             self.send(peer, Body::Vote { last, transfer });
@@ -75,6 +79,9 @@ impl Raft {
             self.hard_state.vote = Some(from);
             self.restart_election_timer();
         }
+        if mutants::on(Mutant::VoteBeforeDurable) {
+            return self.send_unbound(from, self.term(), Body::VoteResponse { granted });
+        }
         self.send(from, Body::VoteResponse { granted });
     }
 
@@ -87,7 +94,10 @@ impl Raft {
                     .vote
                     .map_or(self.leader.is_none(), |voted_for| voted_for == candidate);
         let undisturbed = transfer || !self.hears_leader();
-        free && undisturbed && last >= self.log.last()
+        let up_to_date = last >= self.log.last() || mutants::on(Mutant::VoteIgnoresLog);
+        let longer = last.index >= self.log.last().index;
+        let up_to_date = mutants::either(Mutant::VoteComparesLength, longer, up_to_date);
+        free && undisturbed && up_to_date
     }
 
     /// A voter says what it would do. A late yes to an earlier question does not count.
@@ -117,7 +127,9 @@ impl Raft {
         };
         match (self.quorum.tally(&candidate.votes), candidate.pre) {
             (Tally::Won, true) => self.start_election(false),
-            (Tally::Won, false) if self.hard_state_is_durable() => self.become_leader(),
+            (Tally::Won, false) if self.hard_state_is_durable() || mutants::on(Mutant::CandidateBeforeDurable) => {
+                self.become_leader();
+            }
             (Tally::Lost, _) => self.become_follower(self.term(), None),
             (Tally::Won | Tally::Open, _) => {}
         }

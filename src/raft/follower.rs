@@ -3,6 +3,7 @@
 //! It never acknowledges what it merely received. What it knows to be the leader's log (`matched`) and what is on its disk (`durable`)
 //! are kept apart, and an acknowledgement is the lesser of the two at the moment it leaves.
 
+use crate::mutants::{self, Mutant};
 use crate::raft::message::{Body, Entry, Position};
 use crate::raft::node::{Raft, RoleState};
 use crate::types::{Index, NodeId};
@@ -29,7 +30,8 @@ impl Raft {
         round: u64,
     ) {
         self.hear_leader(from, round);
-        if !self.log.matches(prev) {
+        let unanchored = mutants::on(Mutant::UnanchoredAppend) && prev.index <= self.log.last().index;
+        if !self.log.matches(prev) && !unanchored {
             let bound = Position {
                 index: prev.index.prev(),
                 term: prev.term,
@@ -50,7 +52,8 @@ impl Raft {
         let news = self.log.splice(entries);
         let follower = self.follower();
         follower.matched = follower.matched.max(matched);
-        follower.acknowledge |= !news;
+        follower.acknowledge |= !news || mutants::on(Mutant::AckBeforeDurable);
+        let matched = mutants::either(Mutant::AppendCommitsBeyondMatch, self.log.last().index, matched);
         self.log.commit_to(commit.min(matched));
     }
 
@@ -62,6 +65,7 @@ impl Raft {
         if commit > matched.max(self.log.commit()) {
             self.ask_for_anchor(from, round);
         }
+        let matched = mutants::either(Mutant::HeartbeatCommitsBeyondMatch, self.log.last().index, matched);
         self.log.commit_to(commit.min(matched));
         self.held_by_all = self.held_by_all.max(compact);
     }
@@ -122,7 +126,7 @@ impl Raft {
 
     /// Sends the acknowledgement that is due, if one is.
     pub(super) fn send_acknowledgement(&mut self) {
-        let durable = self.log.durable();
+        let durable = mutants::either(Mutant::AckBeforeDurable, self.log.last().index, self.log.durable());
         let follower = self.follower();
         if !std::mem::take(&mut follower.acknowledge) {
             return;

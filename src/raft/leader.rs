@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::raft::log::Log;
 use crate::raft::message::{Body, Position};
 use crate::raft::node::{ProposeError, Raft, RoleState};
@@ -35,7 +36,8 @@ impl Raft {
     /// Won: open the term with a no-op, through which all earlier entries commit (Raft section 5.4.2).
     pub(super) fn become_leader(&mut self) {
         assert_eq!(self.hard_state.vote, Some(self.id()), "a leader has its own vote");
-        assert!(self.hard_state_is_durable(), "a leader's own vote is durable");
+        let durable = self.hard_state_is_durable() || mutants::on(Mutant::CandidateBeforeDurable);
+        assert!(durable, "a leader's own vote is durable");
         let next = self.log.last().index.next();
         let progress = self
             .peers()
@@ -130,7 +132,8 @@ impl Raft {
             return;
         };
         let round = leader.reads.round();
-        let of = |(peer, progress): (&NodeId, &Progress)| (*peer, commit.min(progress.matched()));
+        let bound = |matched| mutants::either(Mutant::HeartbeatCommitsBeyondMatch, commit, commit.min(matched));
+        let of = |(peer, progress): (&NodeId, &Progress)| (*peer, bound(progress.matched()));
         for (peer, commit) in leader.progress.iter().map(of).collect::<Vec<_>>() {
             self.send(peer, Body::Heartbeat { commit, round, compact });
         }
@@ -210,6 +213,9 @@ impl Raft {
         let meeting = self.log.meeting_point(hint).index;
         if let Some(progress) = self.heard_follower(from, round) {
             progress.rejected(prev, meeting);
+            if mutants::on(Mutant::AckFromRejection) && progress.accepted(meeting) {
+                self.advance_commit();
+            }
         }
     }
 
@@ -242,14 +248,15 @@ impl Raft {
         };
         let matched = |node| {
             if node == id {
-                log.durable()
+                mutants::either(Mutant::LeaderCountsItselfEarly, log.last().index, log.durable())
             } else {
                 leader.progress[&node].matched()
             }
         };
         let held_by_all = quorum.least(matched);
         let held_by_majority = quorum.reached(matched);
-        if log.term_at(held_by_majority) == Some(term) && log.commit_to(held_by_majority) {
+        let own = log.term_at(held_by_majority) == Some(term) || mutants::on(Mutant::CommitsEarlierTerm);
+        if own && log.commit_to(held_by_majority) {
             while let Some((_, bytes)) = leader.uncommitted.pop_front_if(|(index, _)| *index <= held_by_majority) {
                 leader.uncommitted_bytes -= bytes;
             }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::raft::message::{Entry, Position};
 use crate::types::{Index, PersistId, Term};
 
@@ -184,6 +185,8 @@ impl Log {
                 index: entry.index,
             })
         };
+        let known =
+            |entry: &Entry| mutants::either(Mutant::TruncatesMatching, entry.index <= self.commit, known(entry));
         let skip = entries.iter().take_while(|entry| known(entry)).count();
         let mut new = entries.into_iter().skip(skip).peekable();
         let Some(first) = new.peek() else { return false };
@@ -226,7 +229,7 @@ impl Log {
         self.written = self.written.min(keep);
         self.durable = self.durable.min(keep);
         for (_, through) in &mut self.writes {
-            *through = (*through).min(keep);
+            *through = mutants::either(Mutant::LateCompletionCounted, *through, (*through).min(keep));
         }
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use crate::mutants::{self, Mutant};
 use crate::raft::candidate::Candidate;
 use crate::raft::follower::Follower;
 use crate::raft::leader::Leader;
@@ -358,7 +359,8 @@ impl Raft {
             term: self.term(),
             body,
         };
-        if self.hard_state_is_durable() {
+        let early = mutants::on(Mutant::CandidateBeforeDurable) && self.hard_state.vote == Some(self.id());
+        if self.hard_state_is_durable() || early {
             self.out.push(message);
         } else {
             self.held.push(message);
@@ -392,6 +394,9 @@ impl Raft {
         if term > self.term() {
             self.hard_state = HardState { term, vote: None };
             self.held.clear();
+        }
+        if mutants::on(Mutant::StepDownClearsVote) {
+            self.hard_state.vote = None;
         }
         self.role = RoleState::Follower(Follower::default());
         self.leader = leader;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::mutants::{self, Mutant};
 use crate::types::NodeId;
 
 /// How an election stands.
@@ -55,8 +56,10 @@ impl Quorum {
 
     /// The size of a majority: more than half of the voters.
     #[must_use]
-    pub const fn majority(&self) -> usize {
-        self.voters.len() / 2 + 1
+    pub fn majority(&self) -> usize {
+        let n = self.voters.len();
+        let majority = mutants::either(Mutant::MajorityHalf, 1.max(n / 2), n / 2 + 1);
+        mutants::either(Mutant::TwoOfFive, n.min(2.max(n / 2)), majority)
     }
 
     /// The greatest value that a majority has reached or passed, where `value` tells what each voter has reached.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::mutants::{self, Mutant};
 use crate::raft::node::{ProposeError, Raft};
 use crate::raft::ready::ReadState;
 use crate::types::Index;
@@ -41,11 +42,12 @@ impl Raft {
     pub fn read_index(&mut self, context: u64) -> Result<(), ProposeError> {
         let (leader, log) = self.leader_and_log().ok_or(ProposeError::NotLeader)?;
         let index = log.commit().max(leader.opening);
+        let index = mutants::either(Mutant::ReadBeforeOpening, log.commit(), index);
         let reads = &mut leader.reads;
         reads.fresh = true;
         reads.waiting.push_back(Waiting {
             context,
-            round: reads.round + 1,
+            round: mutants::either(Mutant::ReadByOldRound, reads.round, reads.round + 1),
             index,
         });
         Ok(())
@@ -70,7 +72,8 @@ impl Raft {
         let Some((leader, log)) = self.leader_and_log() else {
             return;
         };
-        if leader.reads.waiting.is_empty() || log.commit() < leader.opening {
+        let early = log.commit() < leader.opening && !mutants::on(Mutant::ReadBeforeOpening);
+        if leader.reads.waiting.is_empty() || early {
             return;
         }
         let now = leader.reads.round;

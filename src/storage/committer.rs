@@ -17,6 +17,7 @@ use super::redb::log_file::{LogFile, slot};
 use super::{FailureHandler, LogWrite, StorageError};
 use crate::env::Disk;
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::raft::{Persist, Position};
 use crate::types::{Index, PartitionId};
 
@@ -202,9 +203,15 @@ impl Committer {
     }
 
     async fn commit(&mut self) -> Result<(), StorageError> {
+        if mutants::on(Mutant::CompletesBeforeCommit) {
+            self.complete_early();
+        }
         self.disk.pace().await;
         let seq = self.collector.next_blob();
-        self.file.append(seq, self.encoder.seal(seq))?;
+        let appended = self.file.append(seq, self.encoder.seal(seq));
+        if !mutants::on(Mutant::SyncErrorIgnored) {
+            appended?;
+        }
         self.collector.push(self.encoder.len());
         self.encoder.clear();
         self.file.publish(seq, &self.batch);
@@ -213,6 +220,15 @@ impl Committer {
             (write.done)();
         }
         Ok(())
+    }
+}
+
+/// What only a planted bug does.
+impl Committer {
+    fn complete_early(&mut self) {
+        for write in &mut self.batch {
+            std::mem::replace(&mut write.done, Box::new(|| ()))();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::source::{Source, lines_with, names_below};
 
 /// The floors, from the ground up.
 const FLOORS: [&[&str]; 9] = [
-    &["types", "env", "clock"],
+    &["types", "env", "clock", "mutants"],
     &["limits", "error", "config", "machine"],
     &["raft", "lock"],
     &["wire", "storage", "status"],

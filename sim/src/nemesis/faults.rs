@@ -12,6 +12,9 @@ const USE_MAX: Duration = Duration::from_secs(5);
 /// Within this time a node whose sync failed is gone: it notices at once, and may then wait for writes that never end.
 const GONE_MAX: Duration = Duration::from_secs(7);
 
+/// No run has more clients than this, those counted that take the place of one that died.
+const CLIENTS_MAX: u64 = 64;
+
 /// One way between two places.
 type Way = (Place, Place);
 
@@ -72,7 +75,7 @@ impl Evil {
     /// Every way to and from a node, but for every other client: an old leader must be asked too.
     pub(super) fn around(&self, node: u64) -> Vec<Way> {
         let peers = self.cluster.nodes().filter(|other| *other != node).map(Place::Node);
-        let clients = (0..self.clients).step_by(2).map(Place::Client);
+        let clients = (0..CLIENTS_MAX).step_by(2).map(Place::Client);
         let own = Place::Node(node);
         peers
             .chain(clients)

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::database::NamedDatabase;
 use crate::env::{Disk, Env};
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::raft::Position;
 use crate::storage::{FailureHandler, StateMark, StateStore, StateWrite, StorageError, VisitRow};
 use crate::types::{Index, LogTime, PartitionId, Term};
@@ -151,13 +152,17 @@ impl Writer {
     fn apply(&self, transaction: &WriteTransaction, write: &StateWrite) -> Result<(), StorageError> {
         let database = &self.database;
         let mut rows = transaction.open_table(ROWS).map_err(|error| database.error(error))?;
-        for row in &write.rows {
+        let lost = |row: &&crate::machine::Row| mutants::on(Mutant::MarkWithoutRows) && row.value.is_none();
+        for row in write.rows.iter().filter(|row| !lost(row)) {
             let key: (u32, &[u8]) = (write.partition.0, &row.key);
             match &row.value {
                 Some(value) => rows.insert(key, value.as_ref()).map(drop),
                 None => rows.remove(key).map(drop),
             }
             .map_err(|error| database.error(error))?;
+        }
+        if mutants::on(Mutant::RowsWithoutMark) {
+            return Ok(());
         }
         let StateMark { applied, log_time } = write.mark;
         let mut marks = transaction.open_table(MARKS).map_err(|error| database.error(error))?;

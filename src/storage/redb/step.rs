@@ -9,6 +9,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::collect::Saved;
 use super::log_file::{LogFile, PARTS, REWRITE, WAL, blob_error};
+use crate::mutants::{self, Mutant};
 use crate::raft::Entry;
 use crate::storage::StorageError;
 use crate::storage::index::{LogIndex, Run};
@@ -37,7 +38,9 @@ impl Step<'_> {
         for (partition, (index, saved)) in (0..).map(PartitionId).zip(indexes.iter().zip(saved)) {
             self.remove_rows(&mut rewrite, partition, saved.replaced(index))?;
             self.remove_rows(&mut rewrite, partition, saved.dead(index))?;
-            if index.base() != saved.base || index.hard_state_home().is_blob_below(self.cut) {
+            let moved =
+                index.hard_state_home().is_blob_below(self.cut) && !mutants::on(Mutant::HardStateLostAtCollection);
+            if index.base() != saved.base || moved {
                 self.save_part(&mut parts, partition, index)?;
             }
         }
@@ -46,7 +49,9 @@ impl Step<'_> {
             .open_table(WAL)
             .map_err(|error| database.error(error))?;
         for runs in self.live_runs(indexes).chunk_by(|(a, ..), (b, ..)| a == b) {
-            self.move_blob(&wal, &mut rewrite, runs)?;
+            if !mutants::on(Mutant::MovedEntriesLost) {
+                self.move_blob(&wal, &mut rewrite, runs)?;
+            }
         }
         wal.retain_in(..self.cut, |_, _| false)
             .map_err(|error| database.error(error))

@@ -1,0 +1,120 @@
+//! One run from its beginning to its end, inside of the simulation.
+//!
+//! Safety first, under faults and load; then everything is healed and must come to live: a leader everywhere, every client answered, all
+//! replicas equal. At the very end the power goes, and the disks are read. What was seen is handed to the checkers; nothing is judged here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, wait_until};
+use crate::evidence::{Ending, Evidence};
+use crate::front::{self, SimOutfitter};
+use crate::nemesis::Nemesis;
+use crate::plan::Plan;
+use crate::trace::Trace;
+use crate::verdict::Counts;
+use crate::world::clock::SimClock;
+use crate::world::links::Links;
+use crate::world::spawn::SimSpawn;
+use crate::world::{true_sleep, true_time};
+use crate::workload::{Setting, Workload};
+
+/// A cluster without faults has its leaders well within this time.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// What a run leaves behind.
+pub struct Remains {
+    /// For the checkers.
+    pub evidence: Evidence,
+    /// For people.
+    pub counts: Counts,
+    /// How much true time has passed.
+    pub simulated: Duration,
+}
+
+/// Runs a plan.
+pub async fn play(plan: Plan, trace: Trace) -> Remains {
+    let options = &plan.options;
+    let links = Links::new(options.seed, trace.clone());
+    let cluster = Cluster::new(options, &links, &trace, Arc::new(|handle, port| Box::pin(front::serve(handle, port))));
+    cluster.nodes().for_each(|node| cluster.start(node));
+    let all_led = || cluster.leaders().len() == options.partitions as usize;
+    wait_until(START_MAX, all_led).await;
+
+    let workload = Workload::start(setting(&plan, &cluster));
+    let nemesis = Nemesis::start(&cluster, &plan, &trace);
+    true_sleep(Duration::from_millis(options.faulty_ms)).await;
+
+    nemesis.stop();
+    cluster.heal();
+    let patience = Duration::from_millis(options.healing_ms_max);
+    wait_until(patience, all_led).await;
+    let unanswered = workload.stop_and_drain().await;
+    wait_until(patience, || all_led() && cluster.is_level()).await;
+
+    let mut ending = Ending {
+        core: cluster.nodes().collect(),
+        leaders: cluster.leaders(),
+        digests: cluster.digests(),
+        unanswered,
+        failures: Vec::new(),
+    };
+    let simulated = true_time().unwrap_or_default();
+    cluster.nodes().for_each(|node| cluster.crash(node));
+    let disks = cluster.durable();
+    ending.failures = cluster.failures();
+    let counts = count(&cluster, &workload, &nemesis);
+    // What is left of the nodes is dropped while there is still a world to be dropped in.
+    true_sleep(Duration::from_millis(1)).await;
+    let evidence = Evidence {
+        nodes: options.nodes,
+        partitions: options.partitions,
+        drift_ppm_max: 2 * options.drift_ppm_max.unsigned_abs(),
+        operations: workload.operations(),
+        writes: workload.writes(),
+        observations: cluster.recorder().observations(),
+        disks,
+        ending,
+    };
+    Remains {
+        evidence,
+        counts,
+        simulated,
+    }
+}
+
+fn setting(plan: &Plan, cluster: &Cluster) -> Setting {
+    Setting {
+        seed: plan.options.seed,
+        load: plan.options.load.clone(),
+        endpoints: cluster.endpoints(),
+        truth: Arc::new(SimClock::new(Duration::ZERO, 0)),
+        spawn: Arc::new(SimSpawn::default()),
+        outfitter: Arc::new(SimOutfitter::new(cluster.links().clone(), &plan.options)),
+    }
+}
+
+fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
+    let (seen, disks, carried) = (cluster.recorder().seen(), cluster.disks(), cluster.links().carried());
+    let own = [
+        ("leader_changes", seen.leader_changes),
+        ("truncations", seen.truncations),
+        ("applied", seen.applied),
+        ("restarts", cluster.restarts()),
+        ("syncs", disks.syncs),
+        ("syncs_lost", disks.crashes_with_loss),
+        ("sectors_lost", disks.sectors_lost),
+        ("disk_errors", disks.errors),
+        ("datagrams", carried.sent),
+        ("datagrams_lost", carried.lost),
+        ("datagrams_cut", carried.cut),
+        ("datagrams_doubled", carried.doubled),
+        ("datagrams_overtaken", carried.overtaken),
+    ];
+    let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+    let mut others: BTreeMap<_, _> = own.into_iter().map(named).collect();
+    others.extend(workload.facts());
+    let faults = nemesis.done().into_iter().map(named).collect();
+    Counts { faults, others }
+}
