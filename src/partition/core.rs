@@ -250,8 +250,8 @@ impl Core {
             let refusal = self.not_leader();
             return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
         };
-        let payload = batch::encode_batch(clock.stamp(now), commands);
         let stamped = clock.stamp(now);
+        let payload = batch::encode_batch(stamped, commands);
         match self.raft.propose(vec![payload]) {
             Ok(_) if mutants::on(Mutant::ReplyAtPropose) => self.answer_early(stamped, commands, callers),
             Ok(index) => self.pending.add_entry(index, callers),
