@@ -50,13 +50,15 @@ pub enum Fact {
         /// The state after it.
         digest: u64,
     },
-    /// It sent entries or a heartbeat as the leader of a term. Comes before the `Sent` of the same message.
+    /// It sent entries or a heartbeat as the leader of a term.
     Led {
         /// Which term.
         term: u64,
     },
     /// It sent an entry in an append.
     Sent {
+        /// The term in which it led.
+        leads: u64,
         /// The entry's index.
         index: u64,
         /// The entry's term.

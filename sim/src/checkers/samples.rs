@@ -73,9 +73,14 @@ pub const fn applied(index: u64, term: u64, log_time: u64, digest: u64) -> Fact 
     }
 }
 
-/// An entry was sent.
-pub const fn sent(index: u64, term: u64, payload: u64) -> Fact {
-    Fact::Sent { index, term, payload }
+/// A leader of term `leads` has sent an entry.
+pub const fn sent(leads: u64, index: u64, term: u64, payload: u64) -> Fact {
+    Fact::Sent {
+        leads,
+        index,
+        term,
+        payload,
+    }
 }
 
 /// A run in which clients saw this.
