@@ -97,7 +97,7 @@ impl Load {
     pub fn draw(seed: u64) -> Self {
         let rng = &mut kapu::env::rng(seed, "load");
         Self {
-            clients: rng.random_range(3..=12),
+            clients: rng.random_range(3..=16),
             hot_names: rng.random_range(1..=3),
             cold_names: rng.random_range(2..=24),
             ttl_ms: pick(rng, &TTL_MS),

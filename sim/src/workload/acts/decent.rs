@@ -10,9 +10,9 @@ use rand::RngExt;
 use crate::workload::client::Actor;
 
 /// The longest time to wait for a held lock.
-pub const WAIT_MS_MAX: u64 = 4_000;
+pub const WAIT_MS_MAX: u64 = 2_500;
 /// The longest time that a lock is kept.
-const KEEP_MS_MAX: u64 = 6_000;
+const KEEP_MS_MAX: u64 = 4_000;
 /// The longest pause between two writes of a holder.
 const WRITE_PAUSE_MS_MAX: u64 = 200;
 /// How often an operation that ended in doubt is asked again.

@@ -9,9 +9,9 @@ use super::decent::{WAIT_MS_MAX, acquire, extend, note_acquired, release, unlock
 use crate::workload::client::{Actor, After};
 
 /// Who oversleeps does so with a lease of at most this, so that the run is not spent asleep.
-const OVERSLEEP_TTL_MS_MAX: u64 = 1_500;
+const OVERSLEEP_TTL_MS_MAX: u64 = 800;
 /// A process that stands still in the middle of an acquisition does so for at most this.
-const STALL_MS_MAX: u64 = 3_000;
+const STALL_MS_MAX: u64 = 2_000;
 /// An acquisition is dropped, stopped or dies within this time of its beginning: about as long as one takes.
 const HALF_WAY_MS_MAX: u64 = 40;
 
