@@ -87,7 +87,6 @@ mutants! {
     LeaseFromReply, "lease-from-reply", "A lease is counted from the arrival of the reply.";
     GuardNeverLost, "guard-never-lost", "A guard does not look at the clock.";
     UnknownIsDefinite, "unknown-is-definite", "A lost reply is taken for a refusal.";
-    ReleaseKeepsRenewing, "release-keeps-renewing", "A released guard goes on being renewed, and believes itself held.";
 }
 
 /// Whether the planted bug `mutant` is chosen. Never, in what is shipped.

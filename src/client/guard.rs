@@ -126,9 +126,7 @@ impl LockGuard {
     /// [`ClientError`] when the cluster cannot be asked in time. The client goes on in the background; the lease ends in any case.
     pub async fn release(mut self) -> Result<bool, ClientError> {
         let was_held = self.is_held();
-        if !mutants::on(Mutant::ReleaseKeepsRenewing) {
-            self.held.end();
-        }
+        self.held.end();
         let request = Request::Command(self.held.unlock());
         let answer = self.held.client.perform(&request, self.held.client.timeout()).await?;
         self.freed = true;
