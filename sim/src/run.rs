@@ -18,6 +18,8 @@ use crate::verdict::{self, Report};
 
 /// A run without an event for this long is stuck.
 const STUCK: Duration = Duration::from_secs(20);
+/// As much as a main thread has.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// How a run ends that broke instead of failing.
 const BROKEN: u8 = 3;
 
@@ -74,7 +76,7 @@ impl Run {
         let trace = Trace::new(self.trace.as_deref()).map_err(|error| (format!("the trace: {error}"), 2))?;
         let watch = Stopwatch::start();
         watch_for_stillness(trace.clone());
-        let remains = play(plan.clone(), trace.clone());
+        let remains = play(plan.clone(), trace.clone())?;
         let report = report(&plan, &remains, &trace, watch.elapsed());
         trace
             .finish()
@@ -149,10 +151,22 @@ fn write(path: &Path, text: &str) -> Result<(), Refused> {
     written.map_err(|error| (format!("{}: {error}", path.display()), BROKEN))
 }
 
-/// The whole simulation, on this thread.
-fn play(plan: Plan, trace: Trace) -> Remains {
-    let runtime = Runtime::with_seed_and_config(plan.options.seed, madsim::Config::default());
-    runtime.block_on(scenario::play(plan, trace))
+/// The whole simulation, on a thread that has done nothing before: madsim seeds the order of std's hash maps for its thread, and can do so
+/// only before the first of them is made there.
+#[expect(clippy::disallowed_methods, reason = "it is the only thread that the simulation has")]
+fn play(plan: Plan, trace: Trace) -> Result<Remains, Refused> {
+    let simulate = move || {
+        let runtime = Runtime::with_seed_and_config(plan.options.seed, madsim::Config::default());
+        runtime.block_on(scenario::play(plan, trace))
+    };
+    let thread = std::thread::Builder::new()
+        .name("simulation".to_owned())
+        .stack_size(STACK_BYTES);
+    let played = thread
+        .spawn(simulate)
+        .map_err(|error| (error.to_string(), BROKEN))?
+        .join();
+    played.map_err(|_| ("the harness itself panicked".to_owned(), BROKEN))
 }
 
 fn report(plan: &Plan, remains: &Remains, trace: &Trace, wall: Duration) -> Report {

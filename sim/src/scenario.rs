@@ -54,9 +54,14 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     nemesis.stop();
     cluster.heal();
     let patience = Duration::from_millis(options.healing_ms_max);
-    wait_until(patience, all_led).await;
+    // A node whose disk failed just before may still be on its way out, and is started again when it is gone.
+    let all_back = || {
+        cluster.nodes().for_each(|node| cluster.start(node));
+        all_led()
+    };
+    wait_until(patience, all_back).await;
     let unanswered = workload.stop_and_drain().await;
-    wait_until(patience, || all_led() && cluster.is_level()).await;
+    wait_until(patience, || all_back() && cluster.is_level()).await;
 
     let mut ending = Ending {
         core: cluster.nodes().collect(),
