@@ -14,11 +14,11 @@ use crate::nemesis::Nemesis;
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::verdict::Counts;
+use crate::workload::{Setting, Workload};
 use crate::world::clock::SimClock;
 use crate::world::links::Links;
 use crate::world::spawn::SimSpawn;
 use crate::world::{true_sleep, true_time};
-use crate::workload::{Setting, Workload};
 
 /// A cluster without faults has its leaders well within this time.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -37,7 +37,12 @@ pub struct Remains {
 pub async fn play(plan: Plan, trace: Trace) -> Remains {
     let options = &plan.options;
     let links = Links::new(options.seed, trace.clone());
-    let cluster = Cluster::new(options, &links, &trace, Arc::new(|handle, port| Box::pin(front::serve(handle, port))));
+    let cluster = Cluster::new(
+        options,
+        &links,
+        &trace,
+        Arc::new(|handle, port| Box::pin(front::serve(handle, port))),
+    );
     cluster.nodes().for_each(|node| cluster.start(node));
     let all_led = || cluster.leaders().len() == options.partitions as usize;
     wait_until(START_MAX, all_led).await;

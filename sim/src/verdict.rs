@@ -157,7 +157,10 @@ mod tests {
     use super::*;
 
     fn counts(numbers: &[(&str, u64)]) -> Counts {
-        let others = numbers.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let others = numbers
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
         Counts {
             others,
             ..Counts::default()
@@ -177,7 +180,10 @@ mod tests {
             checker: "fencing".to_owned(),
             message: "twice".to_owned(),
         };
-        assert_eq!(judge(&[finding], &counts(&[("grants", 1), ("applied", 1)])), Verdict::Fail);
+        assert_eq!(
+            judge(&[finding], &counts(&[("grants", 1), ("applied", 1)])),
+            Verdict::Fail
+        );
     }
 
     #[test]
