@@ -57,6 +57,8 @@ pub enum Fact {
     },
     /// It sent an entry in an append.
     Sent {
+        /// The term in which it led.
+        leads: u64,
         /// The entry's index.
         index: u64,
         /// The entry's term.
@@ -77,6 +79,8 @@ pub struct DurableReplica {
     pub term: u64,
     /// The last durable entry.
     pub last: u64,
+    /// (index, term) where each run of equal terms begins, in order, the base before them; empty when that is not known.
+    pub runs: Vec<(u64, u64)>,
     /// Whether the disk was damaged on purpose beyond what the protocol must survive.
     pub spoiled: bool,
 }
@@ -92,7 +96,7 @@ pub struct Ending {
     pub digests: Vec<(u64, u32, u64, u64)>,
     /// Requests that were never answered, in words.
     pub unanswered: Vec<String>,
-    /// Nodes that ended by themselves, with why.
+    /// Nodes that ended by themselves and were not meant to, with why.
     pub failures: Vec<(u64, String)>,
 }
 

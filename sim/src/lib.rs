@@ -28,6 +28,10 @@ pub mod history;
 
 pub mod checkers;
 
+pub mod determinism;
+#[cfg(madsim)]
+pub mod run;
+
 pub mod mutants;
 pub mod process;
 pub mod report;

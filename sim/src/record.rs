@@ -52,8 +52,8 @@ struct Replica {
     status: Fact,
 }
 
-/// (partition, term, index and payload of an entry, or none for leadership alone)
-type Claim = (u32, u64, Option<(u64, u64)>);
+/// (partition, term in which it leads; index, term and payload of an entry, or none for leadership alone)
+type Claim = (u32, u64, Option<(u64, u64, u64)>);
 
 impl Recorder {
     /// A recorder that has seen nothing.
@@ -173,10 +173,15 @@ impl State {
         if !known.insert(claim) {
             return;
         }
-        let (partition, term, entry) = claim;
+        let (partition, leads, entry) = claim;
         let fact = match entry {
-            None => Fact::Led { term },
-            Some((index, payload)) => Fact::Sent { index, term, payload },
+            None => Fact::Led { term: leads },
+            Some((index, term, payload)) => Fact::Sent {
+                leads,
+                index,
+                term,
+                payload,
+            },
         };
         self.observations.push(Observation {
             at_ns: true_ns(),
@@ -193,10 +198,11 @@ fn claims(partition: u32, message: &Message) -> Vec<Claim> {
     match &message.body {
         Body::Heartbeat { .. } => vec![(partition, message.term.0, None)],
         Body::Append { entries, .. } => {
-            let entry =
-                |entry: &kapu::raft::Entry| (partition, entry.term.0, Some((entry.index.0, xxh3_64(&entry.payload))));
-            let leads = (partition, message.term.0, None);
-            std::iter::once(leads).chain(entries.iter().map(entry)).collect()
+            let leads = message.term.0;
+            let hash = |entry: &kapu::raft::Entry| (entry.index.0, entry.term.0, xxh3_64(&entry.payload));
+            let entry = |entry| (partition, leads, Some(hash(entry)));
+            let leadership = (partition, leads, None);
+            std::iter::once(leadership).chain(entries.iter().map(entry)).collect()
         }
         _ => Vec::new(),
     }

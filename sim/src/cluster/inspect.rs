@@ -51,11 +51,13 @@ impl Cluster {
         let opened = storage::open(&env, &identity, Arc::new(|_| {}))?;
         let replica = |partition: u32| {
             let recovered = opened.log.recover(PartitionId(partition))?;
+            let runs = std::iter::once(&recovered.base).chain(&recovered.term_runs);
             Ok(DurableReplica {
                 node,
                 partition,
                 term: recovered.hard_state.term.0,
                 last: recovered.last.index.0,
+                runs: runs.map(|run| (run.index.0, run.term.0)).collect(),
                 ..DurableReplica::default()
             })
         };
