@@ -18,7 +18,6 @@ pub mod record;
 pub mod scenario;
 
 pub mod fenced;
-#[cfg(madsim)]
 pub mod front;
 pub mod workload;
 
