@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use madsim::runtime::Runtime;
 
+use crate::checkers::figures;
 use crate::plan::Plan;
 use crate::process::Stopwatch;
 use crate::scenario::{self, Remains};
@@ -172,12 +173,14 @@ fn play(plan: Plan, trace: Trace) -> Result<Remains, Refused> {
 fn report(plan: &Plan, remains: &Remains, trace: &Trace, wall: Duration) -> Report {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let violations = verdict::violations(&remains.evidence);
+    let mut counts = remains.counts.clone();
+    counts.others.extend(figures(&remains.evidence).numbers());
     Report {
         seed: plan.options.seed,
-        verdict: verdict::judge(&violations, &remains.counts),
+        verdict: verdict::judge(&violations, &counts),
         violations,
-        sometimes: verdict::sometimes(&remains.counts),
-        counts: remains.counts.clone(),
+        sometimes: verdict::sometimes(&counts),
+        counts,
         trace_hash: format!("{:016x}", trace.hash()),
         events: trace.events(),
         simulated_ms: millis(remains.simulated),

@@ -86,6 +86,22 @@ pub struct Figures {
     pub linear_undecided: u64,
 }
 
+impl Figures {
+    /// What no other count of a run says, by name. What was not measured is left out.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<(String, u64)> {
+        let numbers = [
+            ("certain_holds", Some(self.certain_holds)),
+            ("closest_approach_us", self.closest_approach_us),
+            ("closest_expiry_us", self.closest_expiry_us),
+            ("linear_decided", Some(self.linear_decided)),
+            ("linear_undecided", Some(self.linear_undecided)),
+        ];
+        let known = |(name, number): (&str, Option<u64>)| number.map(|number| (name.to_owned(), number));
+        numbers.into_iter().filter_map(known).collect()
+    }
+}
+
 /// Measures a run.
 #[must_use]
 pub fn figures(evidence: &Evidence) -> Figures {
