@@ -1,4 +1,4 @@
-//! Power failures at every sync, between syncs, during recovery, and again and again (FAULTS 1, 24, 46, 56, 57, 58).
+//! Power failures at every sync, between syncs, during recovery, and again and again.
 //!
 //! A random workload runs on the simulated disk until it dies. What is found afterwards must be the state after one of the operations, the
 //! same one for all partitions, and not before the last that was completed. The seed is printed with every failure.

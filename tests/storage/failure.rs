@@ -1,4 +1,4 @@
-//! What happens when the disk fails: nothing is completed any more, the handler hears of it once, and nothing is tried again (FAULTS 55).
+//! What happens when the disk fails: nothing is completed any more, the handler hears of it once, and nothing is tried again.
 
 use std::sync::{Arc, Mutex};
 

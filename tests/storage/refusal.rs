@@ -1,4 +1,4 @@
-//! What a data directory is refused for, in words that name the file, both values, and what to do (FAULTS 45, 51, 57, 59).
+//! What a data directory is refused for, in words that name the file, both values, and what to do.
 
 use std::path::Path;
 use std::sync::mpsc;

@@ -1,6 +1,6 @@
 //! One redb database: how it is opened and closed, and its errors in our words.
 //!
-//! The options are those that DESIGN demands of every file: an explicit page cache, a check of every page at the start, default durability
+//! The options are the same for every file: an explicit page cache, a check of every page at the start, default durability
 //! (one sync a commit), no savepoints. redb writes its last commit in one phase, so after a crash a damaged last commit cannot be told from
 //! a torn one and is dropped; damage anywhere else is refused.
 

@@ -5,7 +5,7 @@
 //! - `parts`: partition -> blob of base and hard state, as they were when blobs were last removed.
 //!
 //! The truth is `parts`, then `rewrite`, then every blob of `wal` in order. Nothing is ever repaired or skipped: a blob that is missing or
-//! does not check is an error that names it. redb's commits are atomic, so a torn tail cannot be ours (FAULTS 57).
+//! does not check is an error that names it. redb's commits are atomic, so a torn tail cannot be ours.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
 //! Whose file this is: written when it is created, checked at every start.
 //!
 //! Text in one table, so that a person with redb's tools can read it. A difference is never repaired: a node on another node's disk, or on
-//! an older copy of its own, may promise again what it has promised before (FAULTS 51, 59).
+//! an older copy of its own, may promise again what it has promised before.
 
 use std::fmt::Display;
 

@@ -1,7 +1,7 @@
 //! The state store on redb: the rows of every partition's state machine, each with the mark that it belongs to.
 //!
-//! It is written in the background, by one task that joins whatever waits into one transaction; rows and their mark are never apart
-//! (FAULTS 46). Its queue is bounded by its producers: a partition has at most one write of its changed rows under way. Nothing here knows
+//! It is written in the background, by one task that joins whatever waits into one transaction; rows and their mark are never apart.
+//! Its queue is bounded by its producers: a partition has at most one write of its changed rows under way. Nothing here knows
 //! what a row means, and nothing waits for it but the compaction of the log.
 
 use std::sync::Arc;
