@@ -21,6 +21,7 @@ pub mod fenced;
 pub mod front;
 pub mod workload;
 
+pub mod report;
 pub mod verdict;
 
 pub mod evidence;
@@ -34,6 +35,5 @@ pub mod run;
 
 pub mod mutants;
 pub mod process;
-pub mod report;
 pub mod shrink;
 pub mod swarm;

@@ -1,6 +1,6 @@
 //! What one run says of itself in one line of JSON: the contract between a run and everything that starts runs.
 //!
-//! It is read leniently, field by field, so that an older sweep can read a newer run. It is printed elsewhere.
+//! It is read leniently, field by field, so that an older sweep can read a newer run. What goes into it is decided elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Finding {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Faults by kind.
     #[serde(default)]
@@ -67,7 +67,7 @@ pub struct Counts {
 }
 
 /// The last line of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -85,6 +85,9 @@ pub struct Report {
     /// Equal for equal seeds.
     #[serde(default)]
     pub trace_hash: String,
+    /// How many events.
+    #[serde(default)]
+    pub events: u64,
     /// Simulated time.
     #[serde(default)]
     pub simulated_ms: u64,

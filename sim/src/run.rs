@@ -13,9 +13,10 @@ use madsim::runtime::Runtime;
 use crate::checkers::figures;
 use crate::plan::Plan;
 use crate::process::Stopwatch;
+use crate::report::Report;
 use crate::scenario::{self, Remains};
 use crate::trace::Trace;
-use crate::verdict::{self, Report};
+use crate::verdict;
 
 /// A run without an event for this long is stuck.
 const STUCK: Duration = Duration::from_secs(20);

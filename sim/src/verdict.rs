@@ -5,64 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::checkers::{CHECKERS, Violation};
 use crate::evidence::Evidence;
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every promise was kept.
-    Pass,
-    /// A promise was broken.
-    Fail,
-    /// Nothing happened that could have broken one.
-    Vacuous,
-}
-
-/// A broken promise, as it is printed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Who found it.
-    pub checker: String,
-    /// What was found.
-    pub message: String,
-}
-
-/// What happened, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// How often each kind of fault struck.
-    pub faults: BTreeMap<String, u64>,
-    /// Everything else.
-    #[serde(flatten)]
-    pub others: BTreeMap<String, u64>,
-}
-
-/// All of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Which run.
-    pub seed: u64,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// Why, when it failed.
-    pub violations: Vec<Finding>,
-    /// What happened.
-    pub counts: Counts,
-    /// What must happen in some runs: a sweep in which one of them never does is no pass.
-    pub sometimes: BTreeMap<String, u64>,
-    /// The hash of every event, in hexadecimal.
-    pub trace_hash: String,
-    /// How many events.
-    pub events: u64,
-    /// How much true time passed in the run.
-    pub simulated_ms: u64,
-    /// How long the run took.
-    pub wall_ms: u64,
-}
+use crate::report::{Counts, Finding, Report, Verdict};
 
 /// What must happen sometimes, and which number says so.
 const SOMETIMES: [(&str, &str); 7] = [
@@ -136,6 +81,7 @@ impl Report {
             Verdict::Pass => "pass",
             Verdict::Fail => "FAIL",
             Verdict::Vacuous => "VACUOUS: nothing was shown",
+            Verdict::Hang | Verdict::Broken => "BROKEN: the run did not come to its end",
         };
         let speed = self.simulated_ms / self.wall_ms.max(1);
         lines.push(format!(
