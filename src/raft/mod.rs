@@ -30,6 +30,7 @@ pub mod follower;
 mod invariants;
 pub mod leader;
 pub mod log;
+pub mod membership;
 pub mod message;
 pub mod node;
 pub mod progress;
@@ -39,6 +40,7 @@ pub mod ready;
 pub mod transfer;
 
 pub use log::{DurableLog, EntryReader};
+pub use membership::{Change, ChangeError, Member, Membership, Standing, is_membership};
 pub use message::{Body, Entry, HardState, Message, Position};
 pub use node::{Config, ProposeError, Raft};
 pub use ready::{Persist, ReadState, Ready, Role, RoleChange};

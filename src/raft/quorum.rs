@@ -23,7 +23,7 @@ pub enum Tally {
 ///
 /// - Never empty; one voter is legal, and is its own majority.
 /// - Sorted, without duplicates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quorum {
     voters: Vec<NodeId>,
 }
