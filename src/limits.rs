@@ -48,6 +48,12 @@ pub const APPEND_BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 pub const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most bytes of recent entries that a partition keeps in memory; older ones are read from the log store.
 pub const LOG_TAIL_BYTES_MAX: usize = 1024 * 1024;
+/// The most entries that a partition keeps for followers that are out of reach. A follower that lacks older ones gets a snapshot.
+pub const LOG_ENTRIES_KEPT_MAX: u64 = 256 * 1024;
+/// The most bytes of entries that a partition keeps for followers that are out of reach.
+pub const LOG_BYTES_KEPT_MAX: u64 = 64 * 1024 * 1024;
+/// A learner that lacks at most so many entries has caught up, and may become a voter.
+pub const CAUGHT_UP_ENTRIES_MAX: u64 = 1024;
 /// The most bytes of entries handed to a state machine at once.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 

@@ -54,6 +54,17 @@ mutants! {
     CommitsEarlierTerm, "commits-earlier-term", "An entry of an earlier term is committed by counting (Raft figure 8).";
     AppendCommitsBeyondMatch, "append-commits-beyond-match", "An append commits entries that it did not show to match.";
     HeartbeatCommitsBeyondMatch, "heartbeat-commits-beyond-match", "A heartbeat commits entries that were never shown to match.";
+    // Raft: members.
+    TruncationTakesOneMembership, "truncation-takes-one-membership", "A truncation of two memberships rolls back one (ScyllaDB).";
+    NewVotersAlone, "new-voters-alone", "In a joint membership the new voters decide alone: disjoint majorities.";
+    ChangeBeforeOpening, "change-before-opening", "A leader changes members before it has committed anything in its term.";
+    ChangesOverlap, "changes-overlap", "A leader begins a change before the last one is committed.";
+    JointLeftEarly, "joint-left-early", "A joint membership is left before it is committed (Camunda).";
+    LearnerRefusesVotes, "learner-refuses-votes", "A learner that was just promoted and does not know it refuses its vote (etcd).";
+    LearnerVotes, "learner-votes", "A learner counts as a voter from the moment it is added.";
+    // Raft: snapshots.
+    SnapshotKeepsMembership, "snapshot-keeps-membership", "A snapshot leaves the membership that was there before (openraft).";
+    SnapshotOverNewer, "snapshot-over-newer", "A snapshot is installed over a log that has its last entry and more (Camunda).";
     // Raft: reads.
     ReadByOldRound, "read-by-old-round", "A read is confirmed by answers to what was sent before it (etcd: context reused).";
     ReadBeforeOpening, "read-before-opening", "A new leader reads before it has committed anything in its term (etcd).";

@@ -175,7 +175,6 @@ impl ActorStart<'_> {
         check_mark(partition, &log, mark)?;
         let config = raft::Config {
             id: self.config.node_id,
-            voters: self.config.voters.keys().copied().collect(),
             heartbeat_ticks: self.config.heartbeat_ticks,
             election_ticks: self.config.election_ticks,
         };
@@ -187,7 +186,16 @@ impl ActorStart<'_> {
             log: Arc::clone(&self.shared.log),
             failure: self.failure.clone(),
         };
-        let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(reader), rng);
+        let membership = raft::Membership::of_voters(self.config.voters.clone());
+        let raft = Raft::new(
+            config,
+            hard_state,
+            log,
+            mark.applied.index,
+            membership,
+            Box::new(reader),
+            rng,
+        );
         let core = Core::new(partition, raft, Box::new(machine), mark);
         Ok(Actor::new(partition, core, mailbox.clone(), inbox, self.shared.clone()))
     }

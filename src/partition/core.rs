@@ -192,6 +192,7 @@ impl Core {
             role_change,
             reads_confirmed,
             reads_failed,
+            ..
         } = ready;
         effects.persist.extend(persist);
         effects.send.append(&mut send);
@@ -371,7 +372,7 @@ impl Core {
 
     /// Lets go of entries that every voter holds and whose effect is durable here.
     fn compact(&mut self, effects: &mut Effects) {
-        let through: Index = self.raft.held_by_all().min(self.saved.applied.index);
+        let through: Index = self.raft.held_by_live().min(self.saved.applied.index);
         let base = self.raft.log().base().index;
         if through.0 >= base.0 + COMPACT_ENTRIES {
             effects.compact = Some(self.raft.compact(through));

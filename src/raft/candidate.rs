@@ -30,7 +30,7 @@ impl Raft {
             votes: BTreeMap::from([(self.id(), true)]),
         });
         let (term, last) = (self.term().next(), self.log.last());
-        for peer in self.peers() {
+        for peer in self.other_voters() {
             self.send_unbound(peer, term, Body::PreVote { last });
         }
         self.decide();
@@ -49,7 +49,7 @@ impl Raft {
             self.count_vote(self.id(), false, true);
         }
         let last = self.log.last();
-        for peer in self.peers() {
+        for peer in self.other_voters() {
             self.send(peer, Body::Vote { last, transfer });
         }
     }
@@ -86,7 +86,13 @@ impl Raft {
     }
 
     /// Whether `candidate`, with a log that ends at `last`, deserves this vote in `term` (Raft sections 5.2, 5.4.1 and 6).
+    ///
+    /// Whether this replica has a vote is not asked: one that was just promoted may not know it yet, and must vote. Whose votes count is known
+    /// to the candidate.
     fn would_vote(&self, candidate: NodeId, term: Term, last: Position, transfer: bool) -> bool {
+        if mutants::on(Mutant::LearnerRefusesVotes) && !self.membership().has_vote(self.id()) {
+            return false;
+        }
         let free = term > self.term()
             || term == self.term()
                 && self
@@ -125,7 +131,7 @@ impl Raft {
         let RoleState::Candidate(candidate) = &self.role else {
             return;
         };
-        match (self.quorum.tally(&candidate.votes), candidate.pre) {
+        match (self.membership().tally(&candidate.votes), candidate.pre) {
             (Tally::Won, true) => self.start_election(false),
             (Tally::Won, false) if self.hard_state_is_durable() || mutants::on(Mutant::CandidateBeforeDurable) => {
                 self.become_leader();

@@ -14,7 +14,7 @@ pub struct Follower {
     /// Up to here this log is known to be the leader's.
     matched: Index,
     /// The latest read round seen.
-    round: u64,
+    pub(super) round: u64,
     /// An acknowledgement is to be sent.
     acknowledge: bool,
 }
@@ -67,7 +67,7 @@ impl Raft {
         }
         let matched = mutants::either(Mutant::HeartbeatCommitsBeyondMatch, self.log.last().index, matched);
         self.log.commit_to(commit.min(matched));
-        self.held_by_all = self.held_by_all.max(compact);
+        self.held_by_live = self.held_by_live.max(compact);
     }
 
     /// A restart or a campaign forgot how far this log is the leader's, and in an idle group no append would ever tell: says that
@@ -80,12 +80,13 @@ impl Raft {
 
     /// The leader asks this replica to take over.
     pub(super) fn handle_timeout_now(&mut self, from: NodeId) {
-        if matches!(self.role, RoleState::Follower(_)) && self.leader == Some(from) {
+        let follows = matches!(self.role, RoleState::Follower(_)) && self.leader == Some(from);
+        if follows && self.membership().has_vote(self.id()) {
             self.start_election(true);
         }
     }
 
-    fn hear_leader(&mut self, from: NodeId, round: u64) {
+    pub(super) fn hear_leader(&mut self, from: NodeId, round: u64) {
         assert!(
             !matches!(self.role, RoleState::Leader(_)),
             "nodes {} and {from} both lead term {}",
@@ -137,7 +138,14 @@ impl Raft {
         }
     }
 
-    fn follower(&mut self) -> &mut Follower {
+    /// Up to `matched` this log is known to be the leader's; an acknowledgement is due.
+    pub(super) fn match_leader(&mut self, matched: Index) {
+        let follower = self.follower();
+        follower.matched = follower.matched.max(matched);
+        follower.acknowledge = true;
+    }
+
+    pub(super) fn follower(&mut self) -> &mut Follower {
         match &mut self.role {
             RoleState::Follower(follower) => follower,
             RoleState::Candidate(_) | RoleState::Leader(_) => unreachable!("only a follower listens to a leader"),

@@ -14,7 +14,6 @@ pub(super) struct Snapshot {
     last: Position,
     commit: Index,
     applied: Index,
-    held_by_all: Index,
 }
 
 impl Raft {
@@ -25,7 +24,6 @@ impl Raft {
             last: self.log.last(),
             commit: self.log.commit(),
             applied: self.log.applied(),
-            held_by_all: self.held_by_all,
         }
     }
 
@@ -79,13 +77,19 @@ impl Raft {
             "commit {commit} or durable {durable} is beyond the last entry {last}"
         );
         assert!(log.last().term <= self.hard_state.term, "the log is ahead of the term");
-        assert!(self.held_by_all >= before.held_by_all, "what all voters hold went back");
     }
 
     fn check_leader(&self, before: &Snapshot) {
-        let RoleState::Leader(_) = self.role else { return };
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
         assert_eq!(self.leader, Some(self.id()), "a leader knows itself");
         assert_eq!(self.hard_state.vote, Some(self.id()), "a leader has its own vote");
+        assert!(
+            self.membership().members().len() - usize::from(self.membership().members().contains_key(&self.id()))
+                == leader.progress.len(),
+            "a leader knows the progress of every other member"
+        );
         if before.leading && before.hard_state.term == self.hard_state.term {
             assert!(self.log.last() >= before.last, "a leader never truncates its own log");
         }

@@ -4,12 +4,14 @@
 //! majority is silent, or its own disk is, for one election time (check-quorum).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::log::Log;
+use crate::raft::membership::is_membership;
 use crate::raft::message::{Body, Position};
 use crate::raft::node::{ProposeError, Raft, RoleState};
 use crate::raft::progress::{Mode, Progress};
@@ -19,7 +21,7 @@ use crate::types::{Index, NodeId};
 
 /// What a leader remembers.
 pub struct Leader {
-    /// Every voter but itself.
+    /// Every member but itself.
     pub(super) progress: BTreeMap<NodeId, Progress>,
     /// The entry that opened its term; what came before is committed with it.
     pub(super) opening: Index,
@@ -38,16 +40,10 @@ impl Raft {
         assert_eq!(self.hard_state.vote, Some(self.id()), "a leader has its own vote");
         let durable = self.hard_state_is_durable() || mutants::on(Mutant::CandidateBeforeDurable);
         assert!(durable, "a leader's own vote is durable");
-        let next = self.log.last().index.next();
-        let progress = self
-            .peers()
-            .into_iter()
-            .map(|peer| (peer, Progress::new(next)))
-            .collect();
         self.leader = Some(self.id());
         let opening = self.log.append(self.term(), Bytes::new());
         self.role = RoleState::Leader(Leader {
-            progress,
+            progress: BTreeMap::new(),
             opening,
             reads: Reads::default(),
             transfer: None,
@@ -56,6 +52,20 @@ impl Raft {
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         });
+        self.follow_members(opening);
+    }
+
+    /// Keeps a progress for every other member, and no one else. Who is new is probed from `next`.
+    pub(super) fn follow_members(&mut self, next: Index) {
+        let (id, membership) = (self.id(), Arc::clone(self.membership()));
+        let Some((leader, _)) = self.leader_and_log() else {
+            return;
+        };
+        let members = membership.members();
+        leader.progress.retain(|node, _| members.contains_key(node));
+        for node in members.keys().filter(|node| **node != id) {
+            leader.progress.entry(*node).or_insert_with(|| Progress::new(next));
+        }
     }
 
     /// Whether this replica leads and has applied the entry that opened its term: before that, it knows too little to serve.
@@ -79,6 +89,10 @@ impl Raft {
                 "a payload of {} bytes is over the limit",
                 payload.len()
             );
+            assert!(
+                !is_membership(&payload),
+                "a payload that begins with a zero byte is Raft's own"
+            );
             let bytes = payload.len();
             let index = log.append(term, payload);
             leader.uncommitted.push_back((index, bytes));
@@ -94,6 +108,7 @@ impl Raft {
         };
         leader.heartbeat_elapsed += 1;
         leader.quorum_elapsed += 1;
+        leader.progress.values_mut().for_each(Progress::tick);
         let heartbeat = leader.heartbeat_elapsed >= heartbeat_ticks;
         let check = leader.quorum_elapsed >= election_ticks;
         if heartbeat {
@@ -114,11 +129,11 @@ impl Raft {
     /// Whether a majority was heard since this was last asked.
     fn quorum_is_active(&mut self) -> bool {
         let id = self.id();
-        let quorum = self.quorum.clone();
+        let membership = Arc::clone(self.membership());
         let Some((leader, _)) = self.leader_and_log() else {
             return false;
         };
-        let active = quorum.reached(|node| node == id || leader.progress[&node].active);
+        let active = membership.reached(|node| node == id || leader.progress[&node].active);
         leader
             .progress
             .values_mut()
@@ -127,7 +142,8 @@ impl Raft {
     }
 
     pub(super) fn send_heartbeats(&mut self) {
-        let (commit, compact) = (self.log.commit(), self.held_by_all);
+        self.note_held_by_live();
+        let (commit, compact) = (self.log.commit(), self.held_by_live);
         let Some((leader, _)) = self.leader_and_log() else {
             return;
         };
@@ -142,7 +158,7 @@ impl Raft {
     /// Sends every follower what it may be sent.
     pub(super) fn replicate(&mut self) {
         let confirm_reads = self.begin_read_round();
-        for peer in self.peers() {
+        for peer in self.followers() {
             let mut sent = false;
             while self.send_append(peer, false) {
                 sent = true;
@@ -160,8 +176,12 @@ impl Raft {
         };
         let progress = leader.progress.get_mut(&peer).expect("every peer has a progress");
         let may_send = progress.may_send(log.last().index);
-        // An entry below the base is gone: only a snapshot could help this follower.
+        // An entry below the base is gone: only a snapshot helps this follower.
         let Some(prev) = log.position(progress.next().prev()) else {
+            if may_send {
+                progress.lacks_compacted();
+                self.behind.push(peer);
+            }
             return false;
         };
         if !may_send && !even_empty {
@@ -234,6 +254,7 @@ impl Raft {
         let (leader, _) = self.leader_and_log()?;
         let progress = leader.progress.get_mut(&from)?;
         progress.active = true;
+        progress.silent_ticks = 0;
         progress.round = progress.round.max(round);
         self.confirm_reads();
         let (leader, _) = self.leader_and_log()?;
@@ -242,7 +263,7 @@ impl Raft {
 
     /// Commits what a majority holds durably, if it is of this term (Raft section 5.4.2, figure 8).
     pub(super) fn advance_commit(&mut self) {
-        let (id, term, quorum) = (self.id(), self.term(), self.quorum.clone());
+        let (id, term, membership) = (self.id(), self.term(), Arc::clone(self.membership()));
         let Some((leader, log)) = self.leader_and_log() else {
             return;
         };
@@ -253,16 +274,39 @@ impl Raft {
                 leader.progress[&node].matched()
             }
         };
-        let held_by_all = quorum.least(matched);
-        let held_by_majority = quorum.reached(matched);
+        let held_by_majority = membership.reached(matched);
         let own = log.term_at(held_by_majority) == Some(term) || mutants::on(Mutant::CommitsEarlierTerm);
         if own && log.commit_to(held_by_majority) {
             while let Some((_, bytes)) = leader.uncommitted.pop_front_if(|(index, _)| *index <= held_by_majority) {
                 leader.uncommitted_bytes -= bytes;
             }
         }
-        self.held_by_all = self.held_by_all.max(held_by_all.min(self.log.commit()));
         self.confirm_reads();
+        self.finish_change();
+    }
+
+    /// What every follower that was heard within two election times holds durably may be compacted by all. Who is silent for longer gets a
+    /// snapshot when it returns.
+    fn note_held_by_live(&mut self) {
+        let patience = 2 * self.config.election_ticks;
+        let own = self.log.durable().min(self.log.commit());
+        let Some((leader, _)) = self.leader_and_log() else {
+            return;
+        };
+        let live = leader
+            .progress
+            .values()
+            .filter(|progress| progress.silent_ticks <= patience);
+        let held = live.map(Progress::matched).min().map_or(own, |least| least.min(own));
+        self.held_by_live = self.held_by_live.max(held);
+    }
+
+    /// Every other member.
+    pub(super) fn followers(&self) -> Vec<NodeId> {
+        match &self.role {
+            RoleState::Leader(leader) => leader.progress.keys().copied().collect(),
+            RoleState::Follower(_) | RoleState::Candidate(_) => Vec::new(),
+        }
     }
 
     pub(super) fn leader_and_log(&mut self) -> Option<(&mut Leader, &mut Log)> {

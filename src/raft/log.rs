@@ -4,10 +4,14 @@
 //! here: the log says what is [unwritten](Log::take_unwritten), and is told what has become [durable](Log::persisted).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::limits;
 use crate::mutants::{self, Mutant};
+use crate::raft::membership::Membership;
+use crate::raft::memberships::Memberships;
 use crate::raft::message::{Entry, Position};
+use crate::raft::sizes::Sizes;
 use crate::types::{Index, PersistId, Term};
 
 /// What a replica's disk holds of its log.
@@ -44,19 +48,24 @@ pub struct Log {
     writes: VecDeque<(PersistId, Index)>,
     commit: Index,
     applied: Index,
+    memberships: Memberships,
+    sizes: Sizes,
+    /// The log was replaced, and that is not on its way to the disk yet.
+    reset: Option<Position>,
     reader: Box<dyn EntryReader>,
 }
 
 /// What an entry costs in memory beside its payload.
-const ENTRY_OVERHEAD: usize = 64;
+pub(super) const ENTRY_OVERHEAD: usize = 64;
 
 impl Log {
-    /// The log as it was found on disk, with everything up to `applied` applied.
+    /// The log as it was found on disk, with everything up to `applied` applied, and `membership` in force there. Reads what is above that
+    /// once, for later memberships.
     ///
     /// # Panics
     /// When `applied` is outside of the log: state and log are not of one node.
     #[must_use]
-    pub fn new(found: DurableLog, applied: Index, reader: Box<dyn EntryReader>) -> Self {
+    pub fn new(found: DurableLog, applied: Index, membership: Arc<Membership>, reader: Box<dyn EntryReader>) -> Self {
         let DurableLog { base, last, term_runs } = found;
         assert!(
             base.index <= applied,
@@ -68,7 +77,7 @@ impl Log {
             "state was applied up to {applied}, and the log ends at {}",
             last.index
         );
-        Self {
+        let mut log = Self {
             base,
             last,
             runs: term_runs.into(),
@@ -79,8 +88,30 @@ impl Log {
             writes: VecDeque::new(),
             commit: applied,
             applied,
+            memberships: Memberships::new(applied, membership),
+            sizes: Sizes::default(),
+            reset: None,
             reader,
+        };
+        log.find_memberships();
+        log
+    }
+
+    /// Reads the entries above the applied one.
+    fn find_memberships(&mut self) {
+        let mut next = self.applied.next();
+        loop {
+            let entries = self.range(next, self.last.index, limits::APPLY_BYTES_MAX);
+            let Some(entry) = entries.last() else { return };
+            next = entry.index.next();
+            entries.iter().for_each(|entry| self.memberships.push(entry));
         }
+    }
+
+    /// The memberships that it names.
+    #[must_use]
+    pub const fn memberships(&self) -> &Memberships {
+        &self.memberships
     }
 
     /// The last compacted entry.
@@ -210,6 +241,8 @@ impl Log {
             index: entry.index,
         };
         self.tail_bytes += entry.payload.len() + ENTRY_OVERHEAD;
+        self.sizes.push(&entry);
+        self.memberships.push(&entry);
         self.tail.push_back(entry);
     }
 
@@ -224,6 +257,8 @@ impl Log {
             self.tail_bytes -= entry.payload.len() + ENTRY_OVERHEAD;
         }
         while self.runs.pop_back_if(|run| run.index >= from).is_some() {}
+        self.sizes.truncate(from);
+        self.memberships.truncate(from);
         let keep = from.prev();
         self.last = self.position_of_last(keep);
         self.written = self.written.min(keep);
@@ -283,10 +318,16 @@ impl Log {
         entries
     }
 
-    /// Whether there are entries that are not on their way to the disk.
+    /// Whether there is something that is not on its way to the disk.
     #[must_use]
     pub fn has_unwritten(&self) -> bool {
-        self.written < self.last.index
+        self.written < self.last.index || self.reset.is_some()
+    }
+
+    /// Where the log begins anew, if that is not on its way to the disk yet; from now on it is.
+    #[must_use]
+    pub const fn take_reset(&mut self) -> Option<Position> {
+        self.reset.take()
     }
 
     /// Write `id` and all before it are durable. Says whether the durable index moved.
@@ -323,6 +364,7 @@ impl Log {
         );
         if let Some(entry) = entries.last() {
             self.applied = entry.index;
+            self.memberships.apply_to(entry.index);
         }
         self.evict();
         entries
@@ -360,8 +402,45 @@ impl Log {
             Some(run) => run.index = run.index.max(through.next()),
             None => {}
         }
+        self.sizes.compact(through);
         self.base = base;
         base
+    }
+
+    /// Replaces the log by a snapshot that is durable here: it is empty, and everything up to `at` is committed and applied.
+    ///
+    /// # Panics
+    /// When the log has that entry, or has committed more: then nothing may be replaced.
+    pub fn install(&mut self, at: Position, membership: Membership) {
+        assert!(
+            at.index > self.commit && self.term_at(at.index) != Some(at.term),
+            "a snapshot up to entry {} replaces a log that needs none (committed up to {})",
+            at.index,
+            self.commit
+        );
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.runs.clear();
+        self.sizes = Sizes::default();
+        // What is still being written is no part of this log any more, and counts for nothing when it completes.
+        for (_, through) in &mut self.writes {
+            *through = Index(0);
+        }
+        self.base = at;
+        self.last = at;
+        self.written = at.index;
+        self.durable = at.index;
+        self.commit = at.index;
+        self.applied = at.index;
+        self.memberships = Memberships::new(at.index, Arc::new(membership));
+        self.reset = Some(at);
+    }
+
+    /// Below this entry the log is over its limits, whoever may still want it.
+    #[must_use]
+    pub fn surplus(&self) -> Index {
+        let by_count = Index(self.last.index.0.saturating_sub(limits::LOG_ENTRIES_KEPT_MAX));
+        by_count.max(self.sizes.surplus(limits::LOG_BYTES_KEPT_MAX))
     }
 }
 

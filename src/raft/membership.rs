@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::raft::quorum::{Quorum, Tally};
 use crate::types::NodeId;
 
@@ -151,9 +152,14 @@ impl Membership {
                 .collect();
             (!nodes.is_empty()).then(|| Quorum::new(nodes))
         };
-        let quorums = of(|member| member.is_voter)
+        let voters = if mutants::on(Mutant::LearnerVotes) {
+            of(|_| true)
+        } else {
+            of(|member| member.is_voter)
+        };
+        let quorums = voters
             .into_iter()
-            .chain(of(|member| member.is_outgoing))
+            .chain(of(|member| member.is_outgoing && !mutants::on(Mutant::NewVotersAlone)))
             .collect();
         Self {
             members,

@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 
-use crate::types::{Index, NodeId, Term};
+use crate::raft::membership::Membership;
+use crate::types::{Index, LogTime, NodeId, Term};
 
-/// One entry of the log. An empty payload is the no-op of a new leader.
+/// One entry of the log. An empty payload is the no-op of a new leader; one that begins with a zero byte is a [`Membership`](super::Membership).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its position.
@@ -35,6 +36,30 @@ pub struct Position {
     pub term: Term,
     /// The entry's index.
     pub index: Index,
+}
+
+/// Some consecutive rows of a snapshot, in the order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRows {
+    /// Which state.
+    pub at: Position,
+    /// What was asked for: the key before the first row here; empty at the beginning.
+    pub after: Bytes,
+    /// Keys and values. A key is never empty.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// xxh3-64 over all rows from the beginning of the state to the end of these.
+    pub checksum: u64,
+    /// With the last rows: what else belongs to the state.
+    pub end: Option<SnapshotEnd>,
+}
+
+/// What belongs to a state beside its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotEnd {
+    /// Log time at that entry.
+    pub log_time: LogTime,
+    /// The membership that was in force at that entry.
+    pub membership: Membership,
 }
 
 /// A message from one replica of a partition to another.
@@ -108,7 +133,7 @@ pub enum Body {
         commit: Index,
         /// The leader's latest read round.
         round: u64,
-        /// Every replica holds everything up to here durably: below it the log may be compacted.
+        /// Every replica that the leader hears holds everything up to here durably: below it the log may be compacted.
         compact: Index,
     },
     /// The answer to a heartbeat.
@@ -118,4 +143,18 @@ pub enum Body {
     },
     /// Campaign now, without a pre-vote: the leader hands over (thesis, section 3.10).
     TimeoutNow,
+    /// What follows the receiver's log is compacted here; the state up to `at` can be had instead (Raft section 7).
+    Snapshot {
+        /// The last entry that the offered state contains: applied at the leader, so committed.
+        at: Position,
+    },
+    /// Send me rows of the state up to `at`. Nothing that Raft itself listens to.
+    SnapshotRequest {
+        /// Which state.
+        at: Position,
+        /// The rows after this key; empty for the first ones. A key is never empty.
+        after: Bytes,
+    },
+    /// Rows of the state up to `at`. Nothing that Raft itself listens to.
+    SnapshotRows(SnapshotRows),
 }

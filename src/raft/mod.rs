@@ -13,14 +13,14 @@
 //!   once and serves nothing before it is applied ([`Raft::may_serve`]).
 //! - **Reads**: [`read`]. Read-index, a majority each, no leader lease.
 //! - **Handing over**: [`transfer`] (thesis section 3.10).
+//! - **Members** (section 6): [`membership`] says what a quorum is while voters change, [`reconfigure`] when they may.
+//! - **Snapshots** (section 7): [`snapshot`]. A follower that lacks what was compacted is offered the state instead.
 //! - **Check-quorum**: a leader that a majority does not answer, or whose own disk does not, steps down.
 //! - Terms and votes leave a replica only when they are durable: [`Raft`] holds such messages back itself, and nothing it hands out to be
 //!   sent depends on a write that is still under way.
 //!
 //! # What is left out
-//! - Snapshots: the log is compacted only below what every voter holds ([`Raft::held_by_all`]), so nobody ever needs one. A voter that
-//!   is down keeps the others' logs growing.
-//! - Changes of membership: the voters are fixed.
+//! - The content of snapshots, and how it gets from one node to another: the shell's.
 //! - Client requests, their timeouts and duplicates: payloads are opaque bytes here.
 //!
 //! It draws no entropy of its own and reads no clock: election times are counted in ticks, and drawn from a generator that is passed in.
@@ -31,16 +31,21 @@ mod invariants;
 pub mod leader;
 pub mod log;
 pub mod membership;
+pub mod memberships;
 pub mod message;
 pub mod node;
 pub mod progress;
 pub mod quorum;
 pub mod read;
 pub mod ready;
+pub mod reconfigure;
+mod sizes;
+pub mod snapshot;
 pub mod transfer;
 
 pub use log::{DurableLog, EntryReader};
 pub use membership::{Change, ChangeError, Member, Membership, Standing, is_membership};
-pub use message::{Body, Entry, HardState, Message, Position};
+pub use message::{Body, Entry, HardState, Message, Position, SnapshotEnd, SnapshotRows};
 pub use node::{Config, ProposeError, Raft};
 pub use ready::{Persist, ReadState, Ready, Role, RoleChange};
+pub use reconfigure::{FollowerStatus, ReconfigureError};

@@ -3,6 +3,8 @@
 //! Events come in through the public methods, one at a time; [`Raft::ready`] then says what to do. What a role does with an event is in
 //! the file of that role; here is only what must hold for all of them: terms, the hard state and when it is durable, the log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -12,8 +14,8 @@ use crate::raft::candidate::Candidate;
 use crate::raft::follower::Follower;
 use crate::raft::leader::Leader;
 use crate::raft::log::{DurableLog, EntryReader, Log};
+use crate::raft::membership::Membership;
 use crate::raft::message::{Body, HardState, Message, Position};
-use crate::raft::quorum::Quorum;
 use crate::raft::ready::{Persist, ReadState, Ready, Role, RoleChange};
 use crate::types::{Index, NodeId, PersistId, Term};
 
@@ -22,8 +24,6 @@ use crate::types::{Index, NodeId, PersistId, Term};
 pub struct Config {
     /// This replica's node.
     pub id: NodeId,
-    /// All voters, this one included.
-    pub voters: Vec<NodeId>,
     /// A leader sends heartbeats every so many ticks.
     pub heartbeat_ticks: u32,
     /// A follower campaigns after this many ticks without a leader, and at most twice as many (drawn anew each time).
@@ -58,7 +58,6 @@ pub(super) enum RoleState {
 /// - It acts as leader of a term at most while it is the only one.
 pub struct Raft {
     pub(super) config: Config,
-    pub(super) quorum: Quorum,
     pub(super) rng: StdRng,
     pub(super) hard_state: HardState,
     /// The hard state that was last handed out to be written, and in which write.
@@ -79,26 +78,29 @@ pub struct Raft {
     told: Option<RoleChange>,
     pub(super) reads_confirmed: Vec<ReadState>,
     pub(super) reads_failed: Vec<u64>,
-    /// Every voter holds everything up to here durably, as far as this replica knows.
-    pub(super) held_by_all: Index,
+    /// Every replica that the leader hears holds everything up to here durably, as far as this one knows.
+    pub(super) held_by_live: Index,
+    /// The membership that was last handed out.
+    membership_told: Option<Arc<Membership>>,
+    pub(super) behind: Vec<NodeId>,
+    pub(super) offered: Option<(NodeId, Position)>,
 }
 
 impl Raft {
-    /// A replica as it was found on disk, with everything up to `applied` in its state machine.
+    /// A replica as it was found on disk, with everything up to `applied` in its state machine, and `membership` in force there.
     ///
     /// # Panics
-    /// When `config` does not name the replica itself as a voter, or log and state are not of one node.
+    /// When log and state are not of one node.
     #[must_use]
     pub fn new(
         config: Config,
         hard_state: HardState,
         log: DurableLog,
         applied: Index,
+        membership: Membership,
         reader: Box<dyn EntryReader>,
         rng: StdRng,
     ) -> Self {
-        let quorum = Quorum::new(config.voters.iter().copied());
-        assert!(quorum.contains(config.id), "node {} is not among the voters", config.id);
         assert!(
             config.heartbeat_ticks > 0 && config.heartbeat_ticks < config.election_ticks,
             "heartbeats come first"
@@ -109,13 +111,12 @@ impl Raft {
         );
         let mut raft = Self {
             config,
-            quorum,
             rng,
             hard_state,
             hard_state_written: (PersistId(0), hard_state),
             last_persisted: PersistId(0),
             last_write: PersistId(0),
-            log: Log::new(log, applied, reader),
+            log: Log::new(log, applied, Arc::new(membership), reader),
             role: RoleState::Follower(Follower::default()),
             leader: None,
             elapsed: 0,
@@ -126,10 +127,13 @@ impl Raft {
             told: None,
             reads_confirmed: Vec::new(),
             reads_failed: Vec::new(),
-            held_by_all: Index(0),
+            held_by_live: Index(0),
+            membership_told: None,
+            behind: Vec::new(),
+            offered: None,
         };
         raft.restart_election_timer();
-        if raft.quorum.voters().len() == 1 {
+        if raft.membership().is_alone(raft.id()) {
             raft.timeout = 1;
         }
         raft
@@ -170,19 +174,20 @@ impl Raft {
         }
     }
 
-    /// Every voter holds everything up to here durably: below it the log may be compacted.
+    /// The membership in force: that of the newest entry that names one, committed or not.
     #[must_use]
-    pub const fn held_by_all(&self) -> Index {
-        self.held_by_all
+    pub fn membership(&self) -> &Arc<Membership> {
+        self.log.memberships().newest()
     }
 
-    /// Forgets the entries up to `through`, which must be applied and held by all, and returns the last one's position.
+    /// Every replica that the leader hears holds everything up to here durably: below it the log may be compacted.
+    #[must_use]
+    pub const fn held_by_live(&self) -> Index {
+        self.held_by_live
+    }
+
+    /// Forgets the entries up to `through`, which must be applied and in a durable snapshot, and returns the last one's position.
     pub fn compact(&mut self, through: Index) -> Position {
-        assert!(
-            through <= self.held_by_all,
-            "entry {through} is not held by all voters (up to {})",
-            self.held_by_all
-        );
         self.log.compact(through)
     }
 
@@ -199,7 +204,7 @@ impl Raft {
             RoleState::Follower(_) | RoleState::Candidate(_) => {
                 self.elapsed += 1;
                 if self.elapsed >= self.timeout {
-                    self.campaign();
+                    self.time_out();
                 }
             }
         }
@@ -209,20 +214,24 @@ impl Raft {
     /// A message of a peer.
     pub fn step(&mut self, message: Message) {
         let before = self.snapshot();
-        if message.to == self.id() && message.from != self.id() && self.quorum.contains(message.from) {
-            self.step_from_voter(message);
+        // Whoever sends: a replica may not know yet that the sender belongs here, or that itself does. Whose vote counts is decided by the
+        // membership of whoever counts.
+        if message.to == self.id() && message.from != self.id() {
+            self.step_from_peer(message);
         }
         self.check(&before);
     }
 
-    fn step_from_voter(&mut self, message: Message) {
+    fn step_from_peer(&mut self, message: Message) {
         if message.term > self.term() {
             match message.body {
                 // Asking, and being told yes, changes nobody's term.
                 Body::PreVote { .. } | Body::PreVoteResponse { granted: true } => {}
                 // Somebody who lost touch wants votes while the leader lives: it may not disturb.
                 Body::Vote { transfer: false, .. } if self.hears_leader() => return,
-                Body::Append { .. } | Body::Heartbeat { .. } => self.become_follower(message.term, Some(message.from)),
+                Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } => {
+                    self.become_follower(message.term, Some(message.from));
+                }
                 _ => self.become_follower(message.term, None),
             }
         } else if message.term < self.term() {
@@ -249,6 +258,9 @@ impl Raft {
             Body::AppendRejected { prev, hint, round } => self.handle_append_rejected(from, prev, hint, round),
             Body::HeartbeatResponse { round } => self.handle_heartbeat_response(from, round),
             Body::TimeoutNow => self.handle_timeout_now(from),
+            Body::Snapshot { at } => self.handle_snapshot(from, at),
+            // The shell's own.
+            Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => {}
         }
     }
 
@@ -257,7 +269,9 @@ impl Raft {
         let body = match message.body {
             Body::PreVote { .. } => Body::PreVoteResponse { granted: false },
             Body::Vote { .. } => Body::VoteResponse { granted: false },
-            Body::Append { .. } | Body::Heartbeat { .. } => Body::HeartbeatResponse { round: 0 },
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } => {
+                Body::HeartbeatResponse { round: 0 }
+            }
             _ => return,
         };
         self.send(message.from, body);
@@ -301,6 +315,7 @@ impl Raft {
         let persist = self.take_persist();
         let apply = self.log.take_unapplied();
         let role_change = self.take_role_change();
+        let membership = self.take_membership();
         self.check(&before);
         Ready {
             persist,
@@ -309,6 +324,9 @@ impl Raft {
             role_change,
             reads_confirmed: std::mem::take(&mut self.reads_confirmed),
             reads_failed: std::mem::take(&mut self.reads_failed),
+            membership,
+            behind: std::mem::take(&mut self.behind),
+            offered: self.offered.take(),
         }
     }
 
@@ -333,6 +351,7 @@ impl Raft {
         Some(Persist {
             id,
             hard_state,
+            reset: self.log.take_reset(),
             entries: self.log.take_unwritten(id),
         })
     }
@@ -344,6 +363,16 @@ impl Raft {
             leader: self.leader,
         };
         (self.told.replace(now) != Some(now)).then_some(now)
+    }
+
+    fn take_membership(&mut self) -> Option<Arc<Membership>> {
+        let newest = self.membership();
+        if self.membership_told.as_ref() == Some(newest) {
+            return None;
+        }
+        let newest = Arc::clone(newest);
+        self.membership_told = Some(Arc::clone(&newest));
+        Some(newest)
     }
 
     /// Whether the present term and vote are on disk.
@@ -377,14 +406,9 @@ impl Raft {
         });
     }
 
-    /// The other voters.
-    pub(super) fn peers(&self) -> Vec<NodeId> {
-        self.quorum
-            .voters()
-            .iter()
-            .copied()
-            .filter(|node| *node != self.id())
-            .collect()
+    /// The other voters, new and old.
+    pub(super) fn other_voters(&self) -> Vec<NodeId> {
+        self.membership().voters().filter(|node| *node != self.id()).collect()
     }
 
     /// Follows `leader`, or nobody yet, in `term`. A vote given in the same term stays given.
@@ -412,9 +436,20 @@ impl Raft {
         self.held.clear();
     }
 
-    /// Waits for between one and two election times before the next campaign.
+    /// No leader was heard for too long. Who has no vote cannot be elected, and waits on.
+    fn time_out(&mut self) {
+        if self.membership().has_vote(self.id()) {
+            self.campaign();
+        } else {
+            self.leader = None;
+            self.restart_election_timer();
+        }
+    }
+
+    /// Waits for between one and two election times before the next campaign; for twice as long when others are preferred as leaders.
     pub(super) fn restart_election_timer(&mut self) {
-        let shortest = self.config.election_ticks;
+        let patience = if self.is_preferred() { 1 } else { 2 };
+        let shortest = patience * self.config.election_ticks;
         self.elapsed = 0;
         self.timeout = self.rng.random_range(shortest..2 * shortest);
     }

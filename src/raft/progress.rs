@@ -35,6 +35,8 @@ pub struct Progress {
     pub round: u64,
     /// Whether it was heard since quorum was last checked.
     pub active: bool,
+    /// Ticks since it was heard, or since this leader began to listen.
+    pub silent_ticks: u32,
     stalled: bool,
 }
 
@@ -50,8 +52,14 @@ impl Progress {
             bytes_in_flight: 0,
             round: 0,
             active: false,
+            silent_ticks: 0,
             stalled: false,
         }
+    }
+
+    /// A tick passes.
+    pub const fn tick(&mut self) {
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
     }
 
     /// The last entry known to be durable there.
@@ -127,6 +135,14 @@ impl Progress {
         }
         self.next = meeting.min(prev.prev()).max(self.matched).next();
         self.mode = Mode::Probe { waiting: false };
+        self.in_flight.clear();
+        self.bytes_in_flight = 0;
+    }
+
+    /// What the follower lacks is compacted: it is left alone until it answers a heartbeat.
+    pub fn lacks_compacted(&mut self) {
+        self.next = self.matched.next();
+        self.mode = Mode::Probe { waiting: true };
         self.in_flight.clear();
         self.bytes_in_flight = 0;
     }

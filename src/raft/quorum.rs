@@ -70,16 +70,6 @@ impl Quorum {
         values[self.majority() - 1]
     }
 
-    /// The least value of all voters.
-    #[must_use]
-    pub fn least<T: Ord + Copy>(&self, value: impl Fn(NodeId) -> T) -> T {
-        self.voters
-            .iter()
-            .map(|voter| value(*voter))
-            .min()
-            .expect("a partition has at least one voter")
-    }
-
     /// How an election with these votes stands. Votes of others than voters do not count.
     #[must_use]
     pub fn tally(&self, votes: &BTreeMap<NodeId, bool>) -> Tally {
@@ -144,7 +134,6 @@ mod tests {
             let value = |node: NodeId| values[usize::try_from(node.0).unwrap() - 1];
             let model = (0..20).filter(|v| 2 * values.iter().filter(|x| *x >= v).count() > values.len()).max().unwrap();
             prop_assert_eq!(quorum.reached(value), model);
-            prop_assert_eq!(quorum.least(value), *values.iter().min().unwrap());
         }
 
         #[test]

@@ -5,6 +5,7 @@
 //! is no leader lease: no clock is trusted.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::mutants::{self, Mutant};
 use crate::raft::node::{ProposeError, Raft};
@@ -68,7 +69,7 @@ impl Raft {
 
     /// Releases the reads that a majority has confirmed, once this term has committed something.
     pub(super) fn confirm_reads(&mut self) {
-        let (id, quorum) = (self.id(), self.quorum.clone());
+        let (id, membership) = (self.id(), Arc::clone(self.membership()));
         let Some((leader, log)) = self.leader_and_log() else {
             return;
         };
@@ -77,7 +78,7 @@ impl Raft {
             return;
         }
         let now = leader.reads.round;
-        let confirmed = quorum.reached(|node| if node == id { now } else { leader.progress[&node].round });
+        let confirmed = membership.reached(|node| if node == id { now } else { leader.progress[&node].round });
         let mut done = Vec::new();
         while let Some(read) = leader.reads.waiting.pop_front_if(|read| read.round <= confirmed) {
             done.push(ReadState {

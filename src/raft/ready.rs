@@ -1,6 +1,9 @@
 //! What a replica wants done after a batch of events, in an order that is part of the type.
 
-use crate::raft::message::{Entry, HardState, Message};
+use std::sync::Arc;
+
+use crate::raft::membership::Membership;
+use crate::raft::message::{Entry, HardState, Message, Position};
 use crate::types::{Index, NodeId, PersistId, Term};
 
 /// One write to the log store.
@@ -13,6 +16,8 @@ pub struct Persist {
     pub id: PersistId,
     /// The new term and vote, when they changed.
     pub hard_state: Option<HardState>,
+    /// The log is empty and begins after this position, before `entries` follow: a snapshot has taken its place.
+    pub reset: Option<Position>,
     /// Consecutive entries; may be empty.
     pub entries: Vec<Entry>,
 }
@@ -82,6 +87,12 @@ pub struct Ready {
     pub reads_confirmed: Vec<ReadState>,
     /// Reads that will never be confirmed: this replica leads no more.
     pub reads_failed: Vec<u64>,
+    /// The membership in force, when it is another one than before.
+    pub membership: Option<Arc<Membership>>,
+    /// Followers that need what was compacted here: to be offered a snapshot ([`super::Raft::offer_snapshot`]).
+    pub behind: Vec<NodeId>,
+    /// The leader offers a snapshot that this replica needs: who, and up to where.
+    pub offered: Option<(NodeId, Position)>,
 }
 
 impl Ready {

@@ -3,8 +3,11 @@
 //! The leader takes no more proposals, waits until the successor has everything, and tells it to campaign at once. If that does not
 //! come about within one election time, the leader goes on as before.
 
+use std::sync::Arc;
+
 use crate::raft::message::Body;
 use crate::raft::node::Raft;
+use crate::raft::progress::Progress;
 use crate::types::NodeId;
 
 /// A handover under way.
@@ -15,20 +18,39 @@ pub struct Transfer {
 }
 
 impl Raft {
-    /// Begins to hand leadership to the follower that is furthest, and returns who that is; none when this replica does not lead or
-    /// no follower has been heard.
+    /// Begins to hand leadership to the voter that is preferred and furthest, and returns who that is; none when this replica does not lead
+    /// or no other voter has been heard.
     pub fn transfer_leader(&mut self) -> Option<NodeId> {
+        let membership = Arc::clone(self.membership());
         let (leader, _) = self.leader_and_log()?;
-        let alive = leader
-            .progress
-            .iter()
-            .filter(|(_, progress)| progress.active || progress.matched().0 > 0);
-        let to = alive
-            .max_by_key(|(_, progress)| (progress.active, progress.matched()))
-            .map(|(node, _)| *node)?;
+        let members = membership.members();
+        let of_voter = |(node, progress)| {
+            let member = members.get(node).filter(|member| member.is_voter)?;
+            Some((node, progress, member.priority))
+        };
+        let voters = leader.progress.iter().filter_map(of_voter);
+        let alive = voters.filter(|(_, progress, _): &(_, &Progress, _)| progress.active || progress.matched().0 > 0);
+        let (to, ..) = alive.max_by_key(|(_, progress, priority)| (progress.active, *priority, progress.matched()))?;
+        let to = *to;
+        self.transfer_leader_to(to).then_some(to)
+    }
+
+    /// Begins to hand leadership to `to`. Says whether it did: not when this replica does not lead, or `to` is no other voter.
+    pub fn transfer_leader_to(&mut self, to: NodeId) -> bool {
+        let is_voter = self
+            .membership()
+            .members()
+            .get(&to)
+            .is_some_and(|member| member.is_voter);
+        let Some((leader, _)) = self.leader_and_log().filter(|_| is_voter) else {
+            return false;
+        };
+        if !leader.progress.contains_key(&to) {
+            return false;
+        }
         leader.transfer = Some(Transfer { to, ticks: 0 });
         self.continue_transfer(to);
-        Some(to)
+        true
     }
 
     /// The follower `from` has come further: if it is the successor and has everything, it may campaign.
@@ -36,7 +58,10 @@ impl Raft {
         let Some((leader, log)) = self.leader_and_log() else {
             return;
         };
-        let complete = leader.progress[&from].matched() == log.last().index;
+        let complete = leader
+            .progress
+            .get(&from)
+            .is_some_and(|progress| progress.matched() == log.last().index);
         if complete && leader.transfer.is_some_and(|transfer| transfer.to == from) {
             self.send(from, Body::TimeoutNow);
         }

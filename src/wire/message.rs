@@ -82,6 +82,7 @@ fn encode_body(body: &Body) -> PbBody {
         }),
         Body::HeartbeatResponse { round } => PbBody::HeartbeatResponse(pb::HeartbeatResponse { round }),
         Body::TimeoutNow => PbBody::TimeoutNow(pb::TimeoutNow {}),
+        Body::Snapshot { .. } | Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => unreachable!(),
     }
 }
 

@@ -1,0 +1,73 @@
+//! The memberships that a log names, newest last.
+//!
+//! A membership is in force from the moment its entry is in the log, and no longer than the entry is there: a truncation may take several,
+//! and each must give way to the one before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::mutants::{self, Mutant};
+use crate::raft::membership::{Membership, is_membership};
+use crate::raft::message::Entry;
+use crate::types::Index;
+
+/// The memberships of a log.
+///
+/// - Never empty, in the order of indexes.
+/// - The first one is what was in force at the last applied entry; the others are of later entries.
+#[derive(Clone, Debug)]
+pub struct Memberships(VecDeque<(Index, Arc<Membership>)>);
+
+impl Memberships {
+    /// Of a log in which `membership` was in force at `applied`.
+    #[must_use]
+    pub fn new(applied: Index, membership: Arc<Membership>) -> Self {
+        Self(VecDeque::from([(applied, membership)]))
+    }
+
+    /// The one in force: the newest, committed or not.
+    #[must_use]
+    pub fn newest(&self) -> &Arc<Membership> {
+        &self.0.back().expect("never empty").1
+    }
+
+    /// The entry of the one in force; at or below the applied one when it is older than that.
+    #[must_use]
+    pub fn newest_index(&self) -> Index {
+        self.0.back().expect("never empty").0
+    }
+
+    /// The one that was in force at the last applied entry.
+    #[must_use]
+    pub fn applied(&self) -> &Arc<Membership> {
+        &self.0.front().expect("never empty").1
+    }
+
+    /// An entry was added to the log.
+    ///
+    /// # Panics
+    /// When it names a membership that cannot be read: what comes off a wire or a disk was checked there.
+    pub fn push(&mut self, entry: &Entry) {
+        if is_membership(&entry.payload) {
+            let membership = Membership::decode(&entry.payload).expect("a membership was checked where it came in");
+            self.0.push_back((entry.index, Arc::new(membership)));
+        }
+    }
+
+    /// The entries from `from` on are gone.
+    pub fn truncate(&mut self, from: Index) {
+        while self.0.len() > 1 && self.newest_index() >= from {
+            self.0.pop_back();
+            if mutants::on(Mutant::TruncationTakesOneMembership) {
+                return;
+            }
+        }
+    }
+
+    /// Everything up to `index` is applied.
+    pub fn apply_to(&mut self, index: Index) {
+        while self.0.get(1).is_some_and(|(next, _)| *next <= index) {
+            self.0.pop_front();
+        }
+    }
+}
