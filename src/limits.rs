@@ -57,6 +57,26 @@ pub const CAUGHT_UP_ENTRIES_MAX: u64 = 1024;
 /// The most bytes of entries handed to a state machine at once.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 
+/// The most bytes of rows, keys and values, in one message of a snapshot, though it has at least one row.
+pub const SNAPSHOT_ROWS_BYTES_MAX: usize = 128 * 1024;
+/// The most messages of a snapshot that a replica asks for between two ticks. What limits the share of a network that a transfer takes.
+pub const SNAPSHOT_MESSAGES_PER_TICK_MAX: u32 = 16;
+/// The most snapshots that a node receives at a time. Other partitions wait for their turn.
+pub const SNAPSHOTS_RECEIVED_MAX: usize = 4;
+/// Rows that were asked for and did not come are asked for again after so many ticks.
+pub const SNAPSHOT_ASK_AGAIN_TICKS: u32 = 10;
+/// A transfer in which no rows came for so many ticks is given up for another that is offered.
+pub const SNAPSHOT_PATIENCE_TICKS: u32 = 30;
+/// A snapshot that nobody asked for rows of for so many ticks is closed.
+pub const SNAPSHOT_IDLE_TICKS_MAX: u32 = 100;
+/// While somebody receives a snapshot, the log above it is kept up to so many times what is kept otherwise.
+pub const LOG_KEPT_FOR_SNAPSHOT_MAX: u64 = 4;
+/// The most requests for rows of a snapshot that wait to be read. Past it they are dropped: they are sent again.
+pub const SNAPSHOT_REQUESTS_MAX: usize = 64;
+/// A leader asks itself every so many ticks whether another replica should lead.
+pub const BALANCE_TICKS: u32 = 50;
+/// After an attempt to give leadership away that failed, it waits twice as long, up to so many ticks.
+pub const BALANCE_TICKS_MAX: u32 = 3200;
 /// The most requests that wait in one partition for their outcome. Past it, requests are refused as overloaded.
 pub const PENDING_REQUESTS_MAX: usize = 16 * 1024;
 /// The most messages of peers that wait in one partition. Past it they are dropped: Raft sends again.

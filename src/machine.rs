@@ -3,6 +3,8 @@
 //! The partition joins Raft to a `StateMachine` and knows nothing of what it does. Commands, outcomes, queries and rows are opaque bytes
 //! here. Log time arrives with every entry; a machine never asks what time it is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::types::LogTime;
@@ -20,6 +22,9 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a state row cannot be read: {0}")]
 pub struct RestoreError(pub String);
+
+/// Makes an empty machine, to be filled with the rows of a snapshot.
+pub type NewMachine = Arc<dyn Fn() -> Box<dyn StateMachine> + Send + Sync>;
 
 /// A deterministic state machine.
 ///

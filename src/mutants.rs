@@ -65,6 +65,11 @@ mutants! {
     // Raft: snapshots.
     SnapshotKeepsMembership, "snapshot-keeps-membership", "A snapshot leaves the membership that was there before (openraft).";
     SnapshotOverNewer, "snapshot-over-newer", "A snapshot is installed over a log that has its last entry and more (Camunda).";
+    SnapshotRowsSkipped, "snapshot-rows-skipped", "Rows of a snapshot are taken although they do not follow those that are here.";
+    SnapshotRowLost, "snapshot-row-lost", "A message of a snapshot lacks its first row.";
+    SnapshotWithoutLogTime, "snapshot-without-log-time", "A snapshot does not carry log time: leases begin anew.";
+    SnapshotKeepsMachine, "snapshot-keeps-machine", "After a snapshot the machine is the one that was there before.";
+    LogCutAboveState, "log-cut-above-state", "The log is cut above what is saved.";
     // Raft: reads.
     ReadByOldRound, "read-by-old-round", "A read is confirmed by answers to what was sent before it (etcd: context reused).";
     ReadBeforeOpening, "read-before-opening", "A new leader reads before it has committed anything in its term (etcd).";

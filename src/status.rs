@@ -1,6 +1,8 @@
 //! What a node says of itself, to people and to clients.
 
-use crate::raft::Role;
+use std::sync::Arc;
+
+use crate::raft::{FollowerStatus, Membership, Role};
 use crate::types::{Index, NodeId, PartitionId, Term};
 
 /// What a node says of itself.
@@ -37,4 +39,10 @@ pub struct PartitionStatus {
     pub applied: Index,
     /// The last durable entry.
     pub durable: Index,
+    /// The last compacted entry.
+    pub base: Index,
+    /// The members, as this replica knows them.
+    pub membership: Arc<Membership>,
+    /// What this replica knows of the others, if it leads.
+    pub followers: Arc<[FollowerStatus]>,
 }

@@ -6,13 +6,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
+use crate::env::Spawn;
 use crate::partition::core::{Core, Effects};
 use crate::partition::event::Event;
 use crate::partition::mailbox::{Inbox, Mailbox};
 use crate::partition::observer::Observer;
-use crate::raft::{Message, Persist};
+use crate::partition::snapshots::{SnapshotShared, SnapshotTasks};
+use crate::raft::{Membership, Message, Persist};
 use crate::status::PartitionStatus;
-use crate::storage::{LogStore, LogWrite, StateStore, StateWrite};
+use crate::storage::{InstallWrite, LogStore, LogWrite, StateMark, StateStore, StateWrite};
 use crate::types::PartitionId;
 
 /// The most events that are taken for one flush.
@@ -37,9 +39,18 @@ pub struct Shared {
     pub outbound: Arc<dyn Outbound>,
     /// Who watches, if anybody does.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Who runs what a partition does beside itself.
+    pub spawn: Arc<dyn Spawn>,
+    /// What snapshots take.
+    pub snapshots: SnapshotShared,
+    /// Told of every membership that comes into force.
+    pub on_membership: OnMembership,
     /// Called when a partition cannot go on.
     pub on_failure: Arc<dyn Fn(String) + Send + Sync>,
 }
+
+/// Told of the membership in force in a partition.
+pub type OnMembership = Arc<dyn Fn(PartitionId, Arc<Membership>) + Send + Sync>;
 
 /// The latest status of a partition, for whoever asks.
 pub type StatusCell = Arc<Mutex<PartitionStatus>>;
@@ -52,6 +63,7 @@ pub struct Actor {
     mailbox: Mailbox,
     shared: Shared,
     status: StatusCell,
+    snapshots: SnapshotTasks,
 }
 
 impl Actor {
@@ -69,6 +81,7 @@ impl Actor {
             mailbox,
             shared,
             status,
+            snapshots: SnapshotTasks::default(),
         }
     }
 
@@ -96,12 +109,15 @@ impl Actor {
     }
 
     /// Does what the core says. Says whether the partition cannot go on.
-    fn carry_out(&self, effects: Effects) -> bool {
+    fn carry_out(&mut self, effects: Effects) -> bool {
         let Effects {
             persist,
             send,
             save,
             compact,
+            snapshots,
+            install,
+            membership,
             applied,
             role_changed,
             unreadable,
@@ -118,8 +134,8 @@ impl Actor {
             self.shared.outbound.send(self.partition, send);
         }
         if let Some((mark, rows)) = save {
-            let mailbox = self.mailbox.clone();
-            let done = Box::new(move || mailbox.push(Event::StateSaved(mark)));
+            let (mailbox, saved) = (self.mailbox.clone(), mark.clone());
+            let done = Box::new(move || mailbox.push(Event::StateSaved(saved)));
             self.shared.state.write(StateWrite {
                 partition: self.partition,
                 mark,
@@ -129,6 +145,16 @@ impl Actor {
         }
         if let Some(through) = compact {
             self.shared.log.compact(self.partition, through);
+        }
+        for step in snapshots {
+            self.snapshots
+                .carry_out(step, self.partition, &self.shared, &self.mailbox);
+        }
+        if let Some(mark) = install {
+            self.install(mark);
+        }
+        if let Some(membership) = membership {
+            (self.shared.on_membership)(self.partition, membership);
         }
         self.publish(role_changed);
         false
@@ -141,6 +167,15 @@ impl Actor {
             partition: self.partition,
             persist,
             done,
+        });
+    }
+
+    fn install(&self, mark: StateMark) {
+        let mailbox = self.mailbox.clone();
+        self.shared.state.install(InstallWrite {
+            partition: self.partition,
+            mark,
+            done: Box::new(move || mailbox.push(Event::SnapshotInstalled)),
         });
     }
 

@@ -2,32 +2,33 @@
 //!
 //! Events go in one at a time; [`Core::flush`] then says everything that is to be done for all of them. It does no I/O and is told the time.
 
+mod keeping;
+mod members;
+mod serving;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::limits;
+use self::keeping::Checkpoints;
+use self::members::Balance;
 use crate::machine::{Row, StateMachine};
 use crate::mutants::{self, Mutant};
-use crate::partition::event::{Event, Refusal, Reply};
+use crate::partition::event::{Event, Reply};
 use crate::partition::log_clock::LogClock;
 use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
-use crate::raft::{Entry, Message, Persist, Position, ProposeError, Raft, Ready, Role};
+use crate::partition::snapshots::{self, Snapshots, Step};
+use crate::raft::{
+    Body, Entry, FollowerStatus, Membership, Message, Persist, Position, Raft, Ready, Role, is_membership,
+};
 use crate::status::PartitionStatus;
 use crate::storage::StateMark;
-use crate::types::{Index, LogTime, PartitionId};
+use crate::types::{LogTime, PartitionId};
 use crate::wire::batch;
 
-/// Rows are saved once so many have changed,
-const SAVE_ROWS: usize = 8 * 1024;
-/// or so many ticks after the last time, if anything was applied.
-const SAVE_TICKS: u32 = 100;
-/// A leader proposes nothing more while so many of its writes are under way.
-const WRITES_UNDER_WAY_MAX: usize = 1;
-/// The log is compacted in steps of at least so many entries.
-const COMPACT_ENTRIES: u64 = 1024;
 
 /// What is to be done for a batch of events.
 #[derive(Default)]
@@ -40,6 +41,12 @@ pub struct Effects {
     pub save: Option<(StateMark, Vec<Row>)>,
     /// The log may be let go of up to here.
     pub compact: Option<Position>,
+    /// What is to be done for snapshots, in order.
+    pub snapshots: Vec<Step>,
+    /// The snapshot that was received becomes the durable state.
+    pub install: Option<StateMark>,
+    /// The membership in force, when it is another one than before.
+    pub membership: Option<Arc<Membership>>,
     /// What was applied, if anybody watches.
     pub applied: Vec<Applied>,
     /// The role, term or leader changed.
@@ -67,6 +74,13 @@ pub struct Core {
     saved: StateMark,
     saving: bool,
     ticks_since_save: u32,
+    checkpoints: Checkpoints,
+    snapshots: Snapshots,
+    /// A snapshot was installed since the last flush.
+    installed_now: bool,
+    balance: Balance,
+    /// As of the last tick.
+    followers: Arc<[FollowerStatus]>,
     hand_over: Option<Box<dyn FnOnce() + Send>>,
     watched: bool,
 }
@@ -89,6 +103,11 @@ impl Core {
             saved: mark,
             saving: false,
             ticks_since_save: 0,
+            checkpoints: Checkpoints::default(),
+            snapshots: Snapshots::default(),
+            installed_now: false,
+            balance: Balance::default(),
+            followers: Arc::new([]),
             hand_over: None,
             watched: false,
         }
@@ -111,6 +130,9 @@ impl Core {
             commit: self.raft.log().commit(),
             applied: self.applied.index,
             durable: self.raft.log().durable(),
+            base: self.raft.log().base().index,
+            membership: Arc::clone(self.raft.membership()),
+            followers: Arc::clone(&self.followers),
         }
     }
 
@@ -123,12 +145,22 @@ impl Core {
     /// Takes one event. What follows from it comes out of the next flush.
     pub fn handle(&mut self, event: Event) {
         match event {
+            // Nothing may happen to a state that is about to go. Peers send again, and ticks come again.
+            Event::Tick | Event::Message(_) if self.snapshots.is_installing() => {}
             Event::Tick => self.tick(),
-            Event::Message(message) => self.raft.step(message),
+            Event::Message(message) => self.step(message),
             Event::Persisted(id) => self.raft.persisted(id),
             Event::StateSaved(mark) => self.state_saved(mark),
             Event::Propose { command, reply } => self.commands.push_back((command, reply)),
             Event::Query { query, reply } => self.questions.push((query, reply)),
+            Event::SnapshotOpened(at) => self.snapshots.opened(at, &mut self.raft),
+            Event::SnapshotRead { to, rows } => self.snapshots.read(to, rows),
+            Event::SnapshotStaged { at, after, finished } => self.snapshots.staged(at, after, finished),
+            Event::SnapshotDropped(at) => self.snapshots.dropped(at),
+            Event::SnapshotInstalled => self.finish_install(),
+            Event::ChangeMember { change, reply } => self.change_member(&change, reply),
+            Event::TransferLeader { to, reply } => self.transfer_leader(to, reply),
+            Event::Checkpoint(done) => self.begin_checkpoint(done),
             Event::HandOver(done) => self.begin_hand_over(done),
             Event::Stop => {}
         }
@@ -137,12 +169,18 @@ impl Core {
     fn tick(&mut self) {
         self.ticks_since_save = self.ticks_since_save.saturating_add(1);
         self.raft.tick();
+        self.snapshots.tick();
+        self.balance();
+        self.followers = self.raft.follower_statuses().into();
     }
 
-    fn state_saved(&mut self, mark: StateMark) {
-        assert!(mark.applied >= self.saved.applied, "saved state never goes back");
-        self.saved = mark;
-        self.saving = false;
+    /// A peer's message: Raft's, or rows of a snapshot, which are none of its business.
+    fn step(&mut self, message: Message) {
+        match message.body {
+            Body::SnapshotRequest { at, after } => self.snapshots.requested(message.from, at, after),
+            Body::SnapshotRows(rows) => self.snapshots.arrived(rows),
+            _ => self.raft.step(message),
+        }
     }
 
     fn begin_hand_over(&mut self, done: Box<dyn FnOnce() + Send>) {
@@ -169,9 +207,23 @@ impl Core {
             self.drain_raft(now, &mut effects);
         }
         self.answer_reads(now);
-        self.save_state(&mut effects);
-        self.compact(&mut effects);
+        if !self.snapshots.is_installing() {
+            self.save_state(&mut effects);
+            self.compact(&mut effects);
+            self.begin_install(&mut effects);
+        }
+        self.carry_snapshots(&mut effects);
         effects
+    }
+
+    fn carry_snapshots(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.installed_now) && self.watched {
+            effects.applied.push(self.applied_now());
+        }
+        effects.snapshots.append(&mut self.snapshots.steps);
+        let raft = &self.raft;
+        let messages = self.snapshots.send.drain(..);
+        effects.send.extend(messages.map(|(to, body)| snapshots::message(raft, to, body)));
     }
 
     fn drain_raft(&mut self, now: Duration, effects: &mut Effects) {
@@ -192,10 +244,17 @@ impl Core {
             role_change,
             reads_confirmed,
             reads_failed,
-            ..
+            membership,
+            behind,
+            offered,
         } = ready;
         effects.persist.extend(persist);
         effects.send.append(&mut send);
+        effects.membership = membership.or(effects.membership.take());
+        self.snapshots.offer(behind, &mut self.raft);
+        if let Some((from, at)) = offered {
+            self.snapshots.offered(from, at);
+        }
         if role_change.is_some() {
             effects.role_changed = true;
             self.change_role();
@@ -228,72 +287,6 @@ impl Core {
         }
     }
 
-    fn not_leader(&self) -> Refusal {
-        Refusal::NotLeader(self.raft.leader().filter(|leader| *leader != self.raft.id()))
-    }
-
-    /// Proposes what was asked for, as few entries as their limits allow, stamped with log time.
-    ///
-    /// While enough of this replica's writes are under way, a leader lets commands gather: an entry more would wait for the same sync, and many
-    /// small entries cost more than a large one.
-    fn propose_commands(&mut self, now: Duration) {
-        if self.clock.is_some() && self.raft.log().writes_under_way() >= WRITES_UNDER_WAY_MAX {
-            return;
-        }
-        while !self.commands.is_empty() {
-            let (commands, callers) = take_batch(&mut self.commands);
-            self.propose(now, &commands, callers);
-        }
-    }
-
-    fn propose(&mut self, now: Duration, commands: &[Bytes], callers: Vec<Reply>) {
-        let Some(clock) = &mut self.clock else {
-            let refusal = self.not_leader();
-            return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
-        };
-        let stamped = clock.stamp(now);
-        let payload = batch::encode_batch(stamped, commands);
-        match self.raft.propose(vec![payload]) {
-            Ok(_) if mutants::on(Mutant::ReplyAtPropose) => self.answer_early(stamped, commands, callers),
-            Ok(index) => self.pending.add_entry(index, callers),
-            Err(error) => {
-                let refusal = self.refusal(error);
-                callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
-            }
-        }
-    }
-
-    /// What only a planted bug does.
-    fn answer_early(&mut self, now: LogTime, commands: &[Bytes], callers: Vec<Reply>) {
-        self.log_time = self.log_time.max(now);
-        for (command, reply) in commands.iter().zip(callers) {
-            reply.send(Ok(self.machine.apply(self.log_time, command)));
-        }
-    }
-
-    fn refusal(&self, error: ProposeError) -> Refusal {
-        match error {
-            ProposeError::NotLeader | ProposeError::HandingOver => self.not_leader(),
-            ProposeError::Overloaded => Refusal::Overloaded {
-                what: "the uncommitted bytes of the partition",
-                limit: limits::UNCOMMITTED_BYTES_MAX,
-            },
-        }
-    }
-
-    /// Proposes an empty batch when something ends and nothing else that is under way will bring time forward. Says whether it did.
-    fn bring_time_forward(&mut self, now: Duration) -> bool {
-        let (Some(clock), Some(deadline)) = (&mut self.clock, self.machine.next_deadline()) else {
-            return false;
-        };
-        let idle = self.raft.log().last().index == self.applied.index;
-        if !idle || clock.stamp(now) < deadline {
-            return false;
-        }
-        self.propose(now, &[], Vec::new());
-        true
-    }
-
     fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         assert_eq!(
             entry.index,
@@ -305,7 +298,7 @@ impl Core {
             term: entry.term,
             index: entry.index,
         };
-        if entry.payload.is_empty() {
+        if entry.payload.is_empty() || is_membership(&entry.payload) {
             return Ok(());
         }
         let batch = batch::decode_batch(&entry.payload).map_err(|error| {
@@ -333,61 +326,4 @@ impl Core {
             digest: self.machine.digest(),
         }
     }
-
-    fn begin_reads(&mut self) {
-        if self.questions.is_empty() {
-            return;
-        }
-        let questions = std::mem::take(&mut self.questions);
-        let context = self.pending.add_read(questions);
-        let early = !self.raft.may_serve() && !mutants::on(Mutant::ReadBeforeOpening);
-        if early || self.raft.read_index(context).is_err() {
-            self.pending.fail_read(context, self.not_leader());
-        }
-    }
-
-    fn answer_reads(&mut self, now: Duration) {
-        let questions = self.pending.take_answerable(self.applied.index);
-        let log_time = self.clock.as_mut().map_or(self.log_time, |clock| clock.stamp(now));
-        for (query, reply) in questions {
-            reply.send(Ok(self.machine.query(log_time, &query)));
-        }
-    }
-
-    /// Hands out the rows that changed, now and then, one write at a time.
-    fn save_state(&mut self, effects: &mut Effects) {
-        let news = self.applied > self.saved.applied;
-        let due = self.ticks_since_save >= SAVE_TICKS || self.machine.changes() >= SAVE_ROWS;
-        if self.saving || !news || !due {
-            return;
-        }
-        self.saving = true;
-        self.ticks_since_save = 0;
-        let mark = StateMark {
-            applied: self.applied,
-            log_time: self.log_time,
-        };
-        effects.save = Some((mark, self.machine.take_changes()));
-    }
-
-    /// Lets go of entries that every voter holds and whose effect is durable here.
-    fn compact(&mut self, effects: &mut Effects) {
-        let through: Index = self.raft.held_by_live().min(self.saved.applied.index);
-        let base = self.raft.log().base().index;
-        if through.0 >= base.0 + COMPACT_ENTRIES {
-            effects.compact = Some(self.raft.compact(through));
-        }
-    }
-}
-
-/// The first commands, as many as one entry may carry and at least one, and their callers.
-fn take_batch(waiting: &mut VecDeque<(Bytes, Reply)>) -> (Vec<Bytes>, Vec<Reply>) {
-    let mut bytes = 0;
-    let mut fits = |(command, _): &mut (Bytes, Reply)| {
-        let is_first = bytes == 0;
-        bytes += command.len().max(1);
-        is_first || bytes <= limits::ENTRY_COMMAND_BYTES_MAX
-    };
-    let batch = std::iter::from_fn(|| waiting.pop_front_if(&mut fits));
-    batch.take(limits::ENTRY_COMMANDS_MAX).unzip()
 }

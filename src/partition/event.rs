@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::raft::Message;
+use crate::partition::snapshots::Finished;
+use crate::raft::{Change, Message, Position, ReconfigureError, SnapshotRows};
 use crate::storage::StateMark;
 use crate::types::{NodeId, PersistId};
 
@@ -30,10 +31,65 @@ pub enum Event {
         /// Who waits.
         reply: Reply,
     },
+    /// The saved state is open for followers that need it, up to this entry.
+    SnapshotOpened(Position),
+    /// Rows of it that a follower asked for.
+    SnapshotRead {
+        /// Who.
+        to: NodeId,
+        /// Which.
+        rows: SnapshotRows,
+    },
+    /// Rows of a snapshot are kept here durably.
+    SnapshotStaged {
+        /// Which snapshot.
+        at: Position,
+        /// Up to which key.
+        after: Bytes,
+        /// With the last rows.
+        finished: Option<Finished>,
+    },
+    /// A snapshot cannot be received here and now.
+    SnapshotDropped(Position),
+    /// The snapshot that was received is the durable state.
+    SnapshotInstalled,
+    /// Somebody wants the members changed.
+    ChangeMember {
+        /// How.
+        change: Change,
+        /// Told whether it was so already.
+        reply: AdminReply<bool>,
+    },
+    /// Somebody wants another leader.
+    TransferLeader {
+        /// Whom; whoever is best, if nobody is named.
+        to: Option<NodeId>,
+        /// Told who it will be, if all goes well.
+        reply: AdminReply<NodeId>,
+    },
+    /// Save the state, and tell when everything that is applied by now is saved.
+    Checkpoint(Box<dyn FnOnce() + Send>),
     /// The node is about to stop: hand leadership over, then tell.
     HandOver(Box<dyn FnOnce() + Send>),
     /// The node stops.
     Stop,
+}
+
+/// Answers somebody who administers.
+pub type AdminReply<T> = Box<dyn FnOnce(Result<T, AdminRefusal>) + Send>;
+
+/// Why something was not done for somebody who administers; definite, nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminRefusal {
+    /// This replica does not lead, or does not serve yet.
+    #[error("this replica does not lead")]
+    NotLeader(Option<NodeId>),
+    /// The members cannot be changed so, or not now.
+    #[error(transparent)]
+    Change(ReconfigureError),
+    /// There is no such voter, or none that was heard.
+    #[error("there is no other voter to hand leadership to, or it was not heard")]
+    NoSuccessor,
 }
 
 /// Why a caller gets no outcome.

@@ -7,6 +7,9 @@
 //! `Event::Propose` joins the batch; [`Core::flush`] stamps the batch with log time and proposes it as one entry; Raft persists and sends it;
 //! once it is committed and durable here it is applied, and every waiting caller gets the outcome of its command.
 //!
+//! # Snapshots
+//! A follower that lacks what is compacted gets the saved rows instead: [`snapshots`].
+//!
 //! # What is left out
 //! Deciding which partition a request belongs to (the node's router), and what to do when storage fails (the node stops).
 
@@ -17,9 +20,10 @@ pub mod log_clock;
 pub mod mailbox;
 pub mod observer;
 pub mod pending;
+pub mod snapshots;
 
 pub use actor::{Actor, Outbound, Shared};
 pub use core::{Core, Effects};
-pub use event::{Event, Refusal, Reply};
+pub use event::{AdminRefusal, AdminReply, Event, Refusal, Reply};
 pub use mailbox::Mailbox;
 pub use observer::{Applied, Observer};

@@ -23,6 +23,21 @@ pub struct DurableLog {
     pub last: Position,
     /// The first position of each run of equal terms above `base`, in order.
     pub term_runs: Vec<Position>,
+    /// The disk still holds another log, which a snapshot up to `base` has replaced.
+    pub replaced: bool,
+}
+
+impl DurableLog {
+    /// An empty log after a snapshot up to `at`, in the place of what the disk holds.
+    #[must_use]
+    pub const fn after_snapshot(at: Position) -> Self {
+        Self {
+            base: at,
+            last: at,
+            term_runs: Vec::new(),
+            replaced: true,
+        }
+    }
 }
 
 /// Reads durable entries back.
@@ -66,7 +81,12 @@ impl Log {
     /// When `applied` is outside of the log: state and log are not of one node.
     #[must_use]
     pub fn new(found: DurableLog, applied: Index, membership: Arc<Membership>, reader: Box<dyn EntryReader>) -> Self {
-        let DurableLog { base, last, term_runs } = found;
+        let DurableLog {
+            base,
+            last,
+            term_runs,
+            replaced,
+        } = found;
         assert!(
             base.index <= applied,
             "state was applied up to {applied}, and the log below {} is gone",
@@ -90,7 +110,7 @@ impl Log {
             applied,
             memberships: Memberships::new(applied, membership),
             sizes: Sizes::default(),
-            reset: None,
+            reset: replaced.then_some(base),
             reader,
         };
         log.find_memberships();
@@ -436,11 +456,11 @@ impl Log {
         self.reset = Some(at);
     }
 
-    /// Below this entry the log is over its limits, whoever may still want it.
+    /// Up to this entry the log is over its limits, or over `times` as much, whoever may still want it.
     #[must_use]
-    pub fn surplus(&self) -> Index {
-        let by_count = Index(self.last.index.0.saturating_sub(limits::LOG_ENTRIES_KEPT_MAX));
-        by_count.max(self.sizes.surplus(limits::LOG_BYTES_KEPT_MAX))
+    pub fn surplus(&self, times: u64) -> Index {
+        let by_count = Index(self.last.index.0.saturating_sub(times * limits::LOG_ENTRIES_KEPT_MAX));
+        by_count.max(self.sizes.surplus(times * limits::LOG_BYTES_KEPT_MAX))
     }
 }
 

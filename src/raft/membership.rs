@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::quorum::{Quorum, Tally};
-use crate::types::NodeId;
+use crate::types::{NodeId, PartitionId};
 
 pub use codec::{MembershipError, is_membership};
 
@@ -223,6 +223,15 @@ impl Membership {
             .iter()
             .filter(move |(_, member)| votes(member))
             .map(|(node, _)| *node)
+    }
+
+    /// Who of the voters should lead `partition` where it can: one of the highest priority, another one for each next partition.
+    #[must_use]
+    pub fn preferred_leader(&self, partition: PartitionId) -> Option<NodeId> {
+        let voters = || self.members.iter().filter(|(_, member)| member.is_voter);
+        let highest = voters().map(|(_, member)| member.priority).max()?;
+        let candidates: Vec<_> = voters().filter(|(_, member)| member.priority == highest).collect();
+        Some(*candidates[partition.0 as usize % candidates.len()].0)
     }
 
     /// The greatest value that every majority has reached or passed, where `value` tells what each voter has reached.

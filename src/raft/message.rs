@@ -47,10 +47,24 @@ pub struct SnapshotRows {
     pub after: Bytes,
     /// Keys and values. A key is never empty.
     pub rows: Vec<(Bytes, Bytes)>,
-    /// xxh3-64 over all rows from the beginning of the state to the end of these.
+    /// xxh3-64 of `after` and these rows: [`SnapshotRows::computed_checksum`].
     pub checksum: u64,
     /// With the last rows: what else belongs to the state.
     pub end: Option<SnapshotEnd>,
+}
+
+impl SnapshotRows {
+    /// The checksum that it should have: over what follows which key, each with its length.
+    #[must_use]
+    pub fn computed_checksum(&self) -> u64 {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        let fields = self.rows.iter().flat_map(|(key, value)| [key, value]);
+        for field in std::iter::once(&self.after).chain(fields) {
+            hash.update(&(field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
+        hash.digest()
+    }
 }
 
 /// What belongs to a state beside its rows.

@@ -376,7 +376,8 @@ impl Raft {
     }
 
     /// Whether the present term and vote are on disk.
-    pub(super) fn hard_state_is_durable(&self) -> bool {
+    #[must_use]
+    pub fn hard_state_is_durable(&self) -> bool {
         self.hard_state_written.1 == self.hard_state && self.hard_state_written.0 <= self.last_persisted
     }
 

@@ -1,0 +1,114 @@
+//! What becomes durable beside the log: the rows that changed, now and then; what the log may let go of then; and a received snapshot, which
+//! takes the place of both.
+
+use super::{Core, Effects};
+use crate::limits;
+use crate::mutants::{self, Mutant};
+use crate::raft::SnapshotEnd;
+use crate::storage::StateMark;
+use crate::types::Index;
+
+/// Rows are saved once so many have changed,
+const SAVE_ROWS: usize = 8 * 1024;
+/// or so many ticks after the last time, if anything was applied.
+const SAVE_TICKS: u32 = 100;
+/// The log is compacted in steps of at least so many entries.
+const COMPACT_ENTRIES: u64 = 1024;
+
+/// Called when everything that was applied by then is saved.
+pub type Saved = Box<dyn FnOnce() + Send>;
+
+/// Who waits for a checkpoint.
+#[derive(Default)]
+pub struct Checkpoints(Vec<(Index, Saved)>);
+
+impl Checkpoints {
+    fn complete(&mut self, saved: Index) {
+        for (_, done) in self.0.extract_if(.., |(wanted, _)| *wanted <= saved) {
+            done();
+        }
+    }
+}
+
+impl Core {
+    /// Saves at the next flush, and tells when everything that is applied now is saved.
+    pub(super) fn begin_checkpoint(&mut self, done: Saved) {
+        self.checkpoints.0.push((self.applied.index, done));
+        self.checkpoints.complete(self.saved.applied.index);
+    }
+
+    pub(super) fn state_saved(&mut self, mark: StateMark) {
+        assert!(mark.applied >= self.saved.applied, "saved state never goes back");
+        self.saved = mark;
+        self.saving = false;
+        self.checkpoints.complete(self.saved.applied.index);
+    }
+
+    /// Hands out the rows that changed, now and then, one write at a time.
+    pub(super) fn save_state(&mut self, effects: &mut Effects) {
+        let news = self.applied > self.saved.applied;
+        let wanted = !self.checkpoints.0.is_empty();
+        let due = wanted || self.ticks_since_save >= SAVE_TICKS || self.machine.changes() >= SAVE_ROWS;
+        if self.saving || !news || !due {
+            return;
+        }
+        self.saving = true;
+        self.ticks_since_save = 0;
+        let mark = StateMark {
+            applied: self.applied,
+            log_time: self.log_time,
+            membership: (**self.raft.log().memberships().applied()).clone(),
+        };
+        effects.save = Some((mark, self.machine.take_changes()));
+    }
+
+    /// Lets go of entries whose effect is durable here: those that every live follower holds, and those that are too many to be kept for one
+    /// that is not live. What follows an open snapshot stays as long as it can, or who receives that would need another one.
+    pub(super) fn compact(&mut self, effects: &mut Effects) {
+        let log = self.raft.log();
+        let wanted = self.raft.held_by_live().max(log.surplus(1));
+        let wanted = match self.snapshots.pinned() {
+            Some(at) => wanted.min(at.index).max(log.surplus(limits::LOG_KEPT_FOR_SNAPSHOT_MAX)),
+            None => wanted,
+        };
+        let saved = mutants::either(Mutant::LogCutAboveState, self.applied.index, self.saved.applied.index);
+        let through = wanted.min(saved);
+        if through.0 >= log.base().index.0 + COMPACT_ENTRIES {
+            effects.compact = Some(self.raft.compact(through));
+        }
+    }
+
+    /// Begins to install what was received as a whole, if that is so and it is still needed. Until it is done nothing else happens here: what is
+    /// applied or saved now would be of the state that goes.
+    pub(super) fn begin_install(&mut self, effects: &mut Effects) {
+        if let Some((at, SnapshotEnd { log_time, membership })) = self.snapshots.begin_install(&self.raft) {
+            effects.install = Some(StateMark {
+                applied: at,
+                log_time: *log_time,
+                membership: membership.clone(),
+            });
+        }
+    }
+
+    /// The received state is the durable one.
+    pub(super) fn finish_install(&mut self) {
+        let (at, finished) = self.snapshots.finish_install();
+        let SnapshotEnd { log_time, membership } = finished.end;
+        assert!(at > self.applied, "a snapshot never goes back");
+        self.raft.install(at, membership.clone());
+        if !mutants::on(Mutant::SnapshotKeepsMachine) {
+            self.machine = finished.machine;
+        }
+        self.machine.advance(log_time);
+        self.applied = at;
+        self.log_time = log_time;
+        self.saved = StateMark {
+            applied: at,
+            log_time,
+            membership,
+        };
+        self.saving = false;
+        self.installed_now = true;
+        self.checkpoints.complete(at.index);
+    }
+}
