@@ -57,6 +57,10 @@ pub const CAUGHT_UP_ENTRIES_MAX: u64 = 1024;
 /// The most bytes of entries handed to a state machine at once.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 
+/// The longest key of a row of a state machine, in bytes.
+pub const ROW_KEY_BYTES_MAX: usize = 4 * 1024;
+/// The longest value of a row of a state machine, in bytes.
+pub const ROW_VALUE_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of rows, keys and values, in one message of a snapshot, though it has at least one row.
 pub const SNAPSHOT_ROWS_BYTES_MAX: usize = 128 * 1024;
 /// The most messages of a snapshot that a replica asks for between two ticks. What limits the share of a network that a transfer takes.

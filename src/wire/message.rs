@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::frame::FrameHeader;
 use super::reader::{Field, Fields};
-use super::{DecodeError, check_limit, pb};
+use super::{DecodeError, check_limit, pb, snapshot};
 use crate::limits;
-use crate::raft::{Body, Entry, Message, Position};
+use crate::raft::{Body, Entry, Message, Position, is_membership};
 use crate::types::{Index, PartitionId, Term};
 use pb::partition_message::Body as PbBody;
 
@@ -24,12 +24,14 @@ const MESSAGE_OVERHEAD_BYTES_MAX: usize = 128;
 /// An upper bound of the bytes that `message` takes in a frame.
 #[must_use]
 pub fn message_bytes_max(message: &Message) -> usize {
-    let entries = match &message.body {
-        Body::Append { entries, .. } => entries.as_slice(),
-        _ => &[],
-    };
     let of_entry = |entry: &Entry| entry.payload.len() + ENTRY_OVERHEAD_BYTES_MAX;
-    MESSAGE_OVERHEAD_BYTES_MAX + entries.iter().map(of_entry).sum::<usize>()
+    let content = match &message.body {
+        Body::Append { entries, .. } => entries.iter().map(of_entry).sum(),
+        Body::SnapshotRequest { after, .. } => after.len(),
+        Body::SnapshotRows(rows) => snapshot::rows_bytes_max(rows),
+        _ => 0,
+    };
+    MESSAGE_OVERHEAD_BYTES_MAX + content
 }
 
 pub(super) fn encode_message(partition: PartitionId, message: &Message) -> pb::PartitionMessage {
@@ -41,12 +43,7 @@ pub(super) fn encode_message(partition: PartitionId, message: &Message) -> pb::P
 }
 
 fn encode_body(body: &Body) -> PbBody {
-    let position = |position: Position| {
-        Some(pb::Position {
-            term: position.term.0,
-            index: position.index.0,
-        })
-    };
+    let position = encode_position;
     match *body {
         Body::PreVote { last } => PbBody::PreVote(pb::PreVote { last: position(last) }),
         Body::PreVoteResponse { granted } => PbBody::PreVoteResponse(pb::PreVoteResponse { granted }),
@@ -82,8 +79,17 @@ fn encode_body(body: &Body) -> PbBody {
         }),
         Body::HeartbeatResponse { round } => PbBody::HeartbeatResponse(pb::HeartbeatResponse { round }),
         Body::TimeoutNow => PbBody::TimeoutNow(pb::TimeoutNow {}),
-        Body::Snapshot { .. } | Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => unreachable!(),
+        Body::Snapshot { at } => snapshot::encode_snapshot(at),
+        Body::SnapshotRequest { at, ref after } => snapshot::encode_request(at, after),
+        Body::SnapshotRows(ref rows) => snapshot::encode_rows(rows),
     }
+}
+
+pub(super) const fn encode_position(position: Position) -> Option<pb::Position> {
+    Some(pb::Position {
+        term: position.term.0,
+        index: position.index.0,
+    })
 }
 
 fn encode_entries(mut prev: Index, entries: &[Entry]) -> Vec<pb::Entry> {
@@ -106,7 +112,7 @@ pub(super) fn decode_message(header: &FrameHeader, bytes: &[u8]) -> Result<(Part
         match field.number {
             1 => partition = field.varint()?,
             2 => term = counter("a term", field)?,
-            3..=12 => body = Some(field),
+            3..=15 => body = Some(field),
             _ => {}
         }
     }
@@ -148,6 +154,9 @@ fn decode_body(field: Field<'_>, term: Term) -> Result<Body, DecodeError> {
         })?,
         11 => counters(fields).map(|[round]| Body::HeartbeatResponse { round })?,
         12 => Body::TimeoutNow,
+        13 => snapshot::decode_snapshot(fields)?,
+        14 => snapshot::decode_request(fields)?,
+        15 => snapshot::decode_rows(fields)?,
         _ => return Err(DecodeError::Missing("the body of a message")),
     })
 }
@@ -238,6 +247,9 @@ fn decode_entry(field: Field<'_>) -> Result<Entry, DecodeError> {
         payload.len() as u64,
         limits::ENTRY_BYTES_MAX as u64,
     )?;
+    if is_membership(payload) {
+        snapshot::decode_membership(payload)?;
+    }
     Ok(Entry {
         index: Index(0),
         term: Term(term),
@@ -245,7 +257,7 @@ fn decode_entry(field: Field<'_>) -> Result<Entry, DecodeError> {
     })
 }
 
-fn decode_position(field: Field<'_>) -> Result<Position, DecodeError> {
+pub(super) fn decode_position(field: Field<'_>) -> Result<Position, DecodeError> {
     let [term, index] = counters(field.message()?)?;
     Ok(Position {
         term: Term(term),

@@ -15,6 +15,7 @@ mod message;
 pub mod reader;
 pub mod reply;
 pub mod request;
+mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Step, receive, serve};
 use crate::clock::BoxFuture;
@@ -40,6 +40,8 @@ impl SnapshotShared {
 pub struct SnapshotTasks {
     serving: Option<mpsc::Sender<serve::Wanted>>,
     receiving: Option<mpsc::UnboundedSender<SnapshotRows>>,
+    /// Completes when the latest receiving task has ended: the next one waits for that, so that what two of them keep is never mixed.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl SnapshotTasks {
@@ -84,8 +86,14 @@ impl SnapshotTasks {
             mailbox: mailbox.clone(),
         };
         let new_machine = Arc::clone(&shared.snapshots.new_machine);
+        let (ending, ended) = oneshot::channel::<()>();
+        let earlier = self.ended.replace(ended);
         spawn(shared, "kapu-snapshot-receive", async move {
-            let _permit = permit;
+            let _while_running = (permit, ending);
+            if let Some(earlier) = earlier {
+                // An error says that it has ended: it tells nothing else.
+                let _ = earlier.await;
+            }
             receiver.run(new_machine, arriving).await
         });
     }
