@@ -5,7 +5,7 @@
 //! again for ever; whether to stop is the node's decision, which is told the reason.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -30,55 +30,82 @@ pub type RefusalHandler = Arc<dyn Fn(NodeId, String) + Send + Sync>;
 
 /// Ways to every peer. When it is dropped, the senders stop where they are, and what still waits is lost.
 pub struct Peers {
-    outboxes: BTreeMap<NodeId, Arc<Outbox>>,
+    env: Env,
+    identity: Identity,
+    on_refused: RefusalHandler,
+    ways: Mutex<Arc<Ways>>,
+}
+
+type Ways = BTreeMap<NodeId, Arc<Way>>;
+
+/// The way to one peer. When it is dropped, its sender stops.
+struct Way {
+    address: String,
+    outbox: Arc<Outbox>,
     _running: watch::Sender<()>,
 }
 
 impl Peers {
-    /// Starts a sender to each of `addresses`, which do not contain this node.
+    /// Ways to nobody yet.
     #[must_use]
-    pub fn start(
-        env: &Env,
-        identity: &Identity,
-        addresses: &BTreeMap<NodeId, String>,
-        on_refused: &RefusalHandler,
-    ) -> Self {
-        let (running, stopped) = watch::channel(());
-        let mut outboxes = BTreeMap::new();
-        for (&peer, address) in addresses {
-            let sender = Sender::new(env, identity, peer, address, on_refused);
-            outboxes.insert(peer, Arc::clone(&sender.outbox));
-            let mut stopped = stopped.clone();
-            let task = async move {
-                tokio::select! {
-                    biased;
-                    _ = stopped.changed() => {}
-                    () = sender.run() => {}
-                }
-            };
-            env.spawn.spawn("peer", Box::pin(task));
-        }
+    pub fn new(env: &Env, identity: &Identity, on_refused: &RefusalHandler) -> Self {
         Self {
-            outboxes,
-            _running: running,
+            env: env.clone(),
+            identity: identity.clone(),
+            on_refused: Arc::clone(on_refused),
+            ways: Mutex::default(),
         }
+    }
+
+    /// From now on there is a sender to each of `addresses`, which do not contain this node, and to nobody else. A way to an address that
+    /// stays is left alone.
+    pub fn set(&self, addresses: &BTreeMap<NodeId, String>) {
+        let mut ways = self.lock();
+        let way = |(peer, address): (&NodeId, &String)| {
+            let kept = ways.get(peer).filter(|way| way.address == *address).cloned();
+            (*peer, kept.unwrap_or_else(|| self.open(*peer, address)))
+        };
+        let next: Ways = addresses.iter().map(way).collect();
+        *ways = Arc::new(next);
+    }
+
+    fn open(&self, peer: NodeId, address: &str) -> Arc<Way> {
+        let (running, mut stopped) = watch::channel(());
+        let sender = Sender::new(&self.env, &self.identity, peer, address, &self.on_refused);
+        let outbox = Arc::clone(&sender.outbox);
+        let task = async move {
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => {}
+                () = sender.run() => {}
+            }
+        };
+        self.env.spawn.spawn("peer", Box::pin(task));
+        Arc::new(Way {
+            address: address.to_owned(),
+            outbox,
+            _running: running,
+        })
     }
 
     /// Sends one message to its receiver. Never blocks; drops it when the queue is full or the receiver is no peer.
     pub fn send(&self, partition: PartitionId, message: Message) {
-        if let Some(outbox) = self.outboxes.get(&message.to) {
-            note_dropped(message.to, outbox.push_all(partition, [message]));
-        }
+        self.send_all(partition, vec![message]);
     }
 
     /// Sends the messages of one flush of a partition: one lock and one wake-up for each peer.
     pub fn send_all(&self, partition: PartitionId, mut messages: Vec<Message>) {
-        for (&peer, outbox) in &self.outboxes {
+        let ways = Arc::clone(&self.lock());
+        for (&peer, way) in &*ways {
             if messages.iter().any(|message| message.to == peer) {
                 let to_peer = messages.extract_if(.., |message| message.to == peer);
-                note_dropped(peer, outbox.push_all(partition, to_peer));
+                note_dropped(peer, way.outbox.push_all(partition, to_peer));
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Ways>> {
+        self.ways.lock().expect("nobody panics while holding it")
     }
 }
 
