@@ -35,8 +35,13 @@ pub struct NodeConfig {
     pub client_address: String,
     /// Where this node listens for its peers; not used by a single node.
     pub peer_listen: String,
-    /// Every voter of the cluster with its peer address, this node included. One entry is a single node.
+    /// The voters that the cluster is created with, each with its peer address, this node included; one entry is a single node. Empty for a
+    /// node that is to be added to a cluster. Of no account once the node has data: who belongs to the cluster is in its log.
     pub voters: BTreeMap<NodeId, String>,
+    /// Where its peers reach this node.
+    pub peer_address: String,
+    /// Of the voters, those of the highest priority lead where they can.
+    pub priority: u8,
     /// How many partitions the cluster has. Fixed when its data is created.
     pub partitions: u32,
     /// The length of one tick.
@@ -137,7 +142,7 @@ impl NodeConfig {
         if self.voters.len() > limits::NODES_MAX {
             return Err(ConfigError::TooManyNodes(self.voters.len()));
         }
-        if !self.voters.contains_key(&self.node_id) {
+        if !self.voters.is_empty() && !self.voters.contains_key(&self.node_id) {
             let listed: Vec<_> = self.voters.keys().map(NodeId::to_string).collect();
             let listed = format!("({})", listed.join(", "));
             return Err(ConfigError::NotListed {
@@ -151,6 +156,7 @@ impl NodeConfig {
     fn check_addresses(&self) -> Result<(), ConfigError> {
         check_address("the client address", &self.client_address)?;
         check_address("the peer address", &self.peer_listen)?;
+        check_address("the peer address", &self.peer_address)?;
         let mut seen = BTreeMap::new();
         for (&node, address) in &self.voters {
             check_address("the peer address", address)?;
@@ -158,7 +164,7 @@ impl NodeConfig {
                 return Err(ConfigError::DuplicateAddress(other, node, address.clone()));
             }
         }
-        if self.voters.len() > 1 && is_unspecified(&self.client_address) {
+        if self.voters.len() != 1 && is_unspecified(&self.client_address) {
             return Err(ConfigError::Advertise(self.client_address.clone()));
         }
         Ok(())

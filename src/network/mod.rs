@@ -42,4 +42,14 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// Where clients reach it.
     pub client_address: String,
+    /// Where its peers reach it.
+    pub peer_address: String,
+}
+
+/// Who belongs to the cluster, as far as the network must know.
+pub trait Roster: Send + Sync {
+    /// Whether `node` was a member and is none any more, for good.
+    fn was_removed(&self, node: NodeId) -> bool;
+    /// A welcome frame of `node` says where its peers reach it.
+    fn heard(&self, node: NodeId, address: &str);
 }

@@ -145,6 +145,7 @@ impl Sender {
             incarnation: identity.incarnation,
             sequence: 0,
             client_address: identity.client_address.clone(),
+            peer_address: identity.peer_address.clone(),
         };
         Self {
             env: env.clone(),

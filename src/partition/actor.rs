@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::env::Spawn;
-use crate::partition::core::{Core, Effects};
+use crate::partition::core::{Core, Effects, Members};
 use crate::partition::event::Event;
 use crate::partition::mailbox::{Inbox, Mailbox};
 use crate::partition::observer::Observer;
 use crate::partition::snapshots::{SnapshotShared, SnapshotTasks};
-use crate::raft::{Membership, Message, Persist};
+use crate::raft::{Message, Persist};
 use crate::status::PartitionStatus;
 use crate::storage::{InstallWrite, LogStore, LogWrite, StateMark, StateStore, StateWrite};
 use crate::types::PartitionId;
@@ -43,14 +43,14 @@ pub struct Shared {
     pub spawn: Arc<dyn Spawn>,
     /// What snapshots take.
     pub snapshots: SnapshotShared,
-    /// Told of every membership that comes into force.
-    pub on_membership: OnMembership,
+    /// Told of the memberships that count, whenever they change.
+    pub on_members: OnMembers,
     /// Called when a partition cannot go on.
     pub on_failure: Arc<dyn Fn(String) + Send + Sync>,
 }
 
-/// Told of the membership in force in a partition.
-pub type OnMembership = Arc<dyn Fn(PartitionId, Arc<Membership>) + Send + Sync>;
+/// Told of the memberships that count in a partition.
+pub type OnMembers = Arc<dyn Fn(PartitionId, Members) + Send + Sync>;
 
 /// The latest status of a partition, for whoever asks.
 pub type StatusCell = Arc<Mutex<PartitionStatus>>;
@@ -117,7 +117,7 @@ impl Actor {
             compact,
             snapshots,
             install,
-            membership,
+            members,
             applied,
             role_changed,
             unreadable,
@@ -128,6 +128,10 @@ impl Actor {
         if let Some(reason) = unreadable {
             (self.shared.on_failure)(reason);
             return true;
+        }
+        // Before anything is sent: who is new must be reached.
+        if let Some(members) = members {
+            (self.shared.on_members)(self.partition, members);
         }
         persist.into_iter().for_each(|persist| self.persist(persist));
         if !send.is_empty() {
@@ -153,9 +157,7 @@ impl Actor {
         if let Some(mark) = install {
             self.install(mark);
         }
-        if let Some(membership) = membership {
-            (self.shared.on_membership)(self.partition, membership);
-        }
+
         self.publish(role_changed);
         false
     }

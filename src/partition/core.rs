@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use self::keeping::Checkpoints;
 use self::members::Balance;
+pub use self::members::Members;
 use crate::machine::{Row, StateMachine};
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Reply};
@@ -22,7 +23,7 @@ use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
 use crate::partition::snapshots::{self, Snapshots, Step};
 use crate::raft::{
-    Body, Entry, FollowerStatus, Membership, Message, Persist, Position, Raft, Ready, Role, is_membership,
+    Body, Entry, FollowerStatus, Message, Persist, Position, Raft, Ready, Role, is_membership,
 };
 use crate::status::PartitionStatus;
 use crate::storage::StateMark;
@@ -45,8 +46,8 @@ pub struct Effects {
     pub snapshots: Vec<Step>,
     /// The snapshot that was received becomes the durable state.
     pub install: Option<StateMark>,
-    /// The membership in force, when it is another one than before.
-    pub membership: Option<Arc<Membership>>,
+    /// The memberships that count, when they are others than before.
+    pub members: Option<Members>,
     /// What was applied, if anybody watches.
     pub applied: Vec<Applied>,
     /// The role, term or leader changed.
@@ -79,6 +80,7 @@ pub struct Core {
     /// A snapshot was installed since the last flush.
     installed_now: bool,
     balance: Balance,
+    members_told: Option<Members>,
     /// As of the last tick.
     followers: Arc<[FollowerStatus]>,
     hand_over: Option<Box<dyn FnOnce() + Send>>,
@@ -107,6 +109,7 @@ impl Core {
             snapshots: Snapshots::default(),
             installed_now: false,
             balance: Balance::default(),
+            members_told: None,
             followers: Arc::new([]),
             hand_over: None,
             watched: false,
@@ -213,6 +216,7 @@ impl Core {
             self.begin_install(&mut effects);
         }
         self.carry_snapshots(&mut effects);
+        effects.members = self.members_to_tell();
         effects
     }
 
@@ -244,13 +248,11 @@ impl Core {
             role_change,
             reads_confirmed,
             reads_failed,
-            membership,
             behind,
             offered,
         } = ready;
         effects.persist.extend(persist);
         effects.send.append(&mut send);
-        effects.membership = membership.or(effects.membership.take());
         self.snapshots.offer(behind, &mut self.raft);
         if let Some((from, at)) = offered {
             self.snapshots.offered(from, at);

@@ -23,7 +23,7 @@ pub mod pending;
 pub mod snapshots;
 
 pub use actor::{Actor, Outbound, Shared};
-pub use core::{Core, Effects};
+pub use core::{Core, Effects, Members};
 pub use event::{AdminRefusal, AdminReply, Event, Refusal, Reply};
 pub use mailbox::Mailbox;
 pub use observer::{Applied, Observer};

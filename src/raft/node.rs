@@ -80,8 +80,6 @@ pub struct Raft {
     pub(super) reads_failed: Vec<u64>,
     /// Every replica that the leader hears holds everything up to here durably, as far as this one knows.
     pub(super) held_by_live: Index,
-    /// The membership that was last handed out.
-    membership_told: Option<Arc<Membership>>,
     pub(super) behind: Vec<NodeId>,
     pub(super) offered: Option<(NodeId, Position)>,
 }
@@ -128,7 +126,6 @@ impl Raft {
             reads_confirmed: Vec::new(),
             reads_failed: Vec::new(),
             held_by_live: Index(0),
-            membership_told: None,
             behind: Vec::new(),
             offered: None,
         };
@@ -315,7 +312,6 @@ impl Raft {
         let persist = self.take_persist();
         let apply = self.log.take_unapplied();
         let role_change = self.take_role_change();
-        let membership = self.take_membership();
         self.check(&before);
         Ready {
             persist,
@@ -324,7 +320,6 @@ impl Raft {
             role_change,
             reads_confirmed: std::mem::take(&mut self.reads_confirmed),
             reads_failed: std::mem::take(&mut self.reads_failed),
-            membership,
             behind: std::mem::take(&mut self.behind),
             offered: self.offered.take(),
         }
@@ -363,16 +358,6 @@ impl Raft {
             leader: self.leader,
         };
         (self.told.replace(now) != Some(now)).then_some(now)
-    }
-
-    fn take_membership(&mut self) -> Option<Arc<Membership>> {
-        let newest = self.membership();
-        if self.membership_told.as_ref() == Some(newest) {
-            return None;
-        }
-        let newest = Arc::clone(newest);
-        self.membership_told = Some(Arc::clone(&newest));
-        Some(newest)
     }
 
     /// Whether the present term and vote are on disk.

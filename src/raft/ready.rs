@@ -1,8 +1,5 @@
 //! What a replica wants done after a batch of events, in an order that is part of the type.
 
-use std::sync::Arc;
-
-use crate::raft::membership::Membership;
 use crate::raft::message::{Entry, HardState, Message, Position};
 use crate::types::{Index, NodeId, PersistId, Term};
 
@@ -87,8 +84,6 @@ pub struct Ready {
     pub reads_confirmed: Vec<ReadState>,
     /// Reads that will never be confirmed: this replica leads no more.
     pub reads_failed: Vec<u64>,
-    /// The membership in force, when it is another one than before.
-    pub membership: Option<Arc<Membership>>,
     /// Followers that need what was compacted here: to be offered a snapshot ([`super::Raft::offer_snapshot`]).
     pub behind: Vec<NodeId>,
     /// The leader offers a snapshot that this replica needs: who, and up to where.

@@ -16,7 +16,7 @@ use crate::types::{Incarnation, NodeId, PartitionId, StorageId};
 pub use super::message::message_bytes_max;
 
 /// The most bytes that a header takes in a frame.
-pub const HEADER_BYTES_MAX: usize = limits::ADDRESS_BYTES_MAX + 64;
+pub const HEADER_BYTES_MAX: usize = 2 * limits::ADDRESS_BYTES_MAX + 64;
 
 /// Who sends a frame to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct FrameHeader {
     pub sequence: u64,
     /// Where clients reach the sender; at most [`limits::ADDRESS_BYTES_MAX`] bytes.
     pub client_address: String,
+    /// Where its peers reach the sender; at most [`limits::ADDRESS_BYTES_MAX`] bytes.
+    pub peer_address: String,
 }
 
 /// What one node has sent to another at once. Each message is from `header.from` to `header.to`.
@@ -74,6 +76,7 @@ pub fn encode_frame(header: &FrameHeader, messages: &[(PartitionId, Message)]) -
         incarnation: header.incarnation.0,
         sequence: header.sequence,
         client_address: header.client_address.clone(),
+        peer_address: header.peer_address.clone(),
         messages: messages.iter().map(encode).collect(),
     };
     frame.encode_to_vec().into()
@@ -114,8 +117,9 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
         incarnation: Incarnation(0),
         sequence: 0,
         client_address: String::new(),
+        peer_address: String::new(),
     };
-    let mut client_address = "";
+    let (mut client_address, mut peer_address) = ("", "");
     let mut fields = Fields::of(bytes);
     while let Some(field) = fields.read()? {
         match field.number {
@@ -126,14 +130,18 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
             5 => header.incarnation = Incarnation(counter("an incarnation", field)?),
             6 => header.sequence = counter("a sequence number", field)?,
             7 => client_address = field.text()?,
+            10 => peer_address = field.text()?,
             _ => {}
         }
     }
     if header.from == NodeId(0) || header.to == NodeId(0) {
         return Err(DecodeError::Missing("the sender or the receiver of a frame"));
     }
-    let length = client_address.len() as u64;
-    check_limit("the length of an address", length, limits::ADDRESS_BYTES_MAX as u64)?;
+    for address in [client_address, peer_address] {
+        let length = address.len() as u64;
+        check_limit("the length of an address", length, limits::ADDRESS_BYTES_MAX as u64)?;
+    }
     client_address.clone_into(&mut header.client_address);
+    peer_address.clone_into(&mut header.peer_address);
     Ok(header)
 }

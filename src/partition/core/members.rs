@@ -1,10 +1,27 @@
 //! Who belongs to the partition and who leads it: changes of members, and leadership given away.
 
+use std::sync::Arc;
+
 use super::Core;
 use crate::limits;
 use crate::partition::event::{AdminRefusal, AdminReply};
-use crate::raft::{Change, ReconfigureError};
+use crate::raft::{Change, Membership, ReconfigureError};
 use crate::types::NodeId;
+
+/// The memberships of a partition that count at the moment.
+#[derive(Clone, Debug)]
+pub struct Members {
+    /// The one in force, committed or not: whoever is in it must be reached.
+    pub newest: Arc<Membership>,
+    /// The last one that is applied: whoever was removed by it is gone for good.
+    pub applied: Arc<Membership>,
+}
+
+impl Members {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.newest, &other.newest) && Arc::ptr_eq(&self.applied, &other.applied)
+    }
+}
 
 /// Whether and when leadership is given to another replica without being asked.
 #[derive(Default)]
@@ -15,6 +32,26 @@ pub struct Balance {
 }
 
 impl Core {
+    /// The memberships that count now.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        let memberships = self.raft.log().memberships();
+        Members {
+            newest: Arc::clone(memberships.newest()),
+            applied: Arc::clone(memberships.applied()),
+        }
+    }
+
+    /// The same, if they were not told yet.
+    pub(super) fn members_to_tell(&mut self) -> Option<Members> {
+        let now = self.members();
+        if self.members_told.as_ref().is_some_and(|told| told.is(&now)) {
+            return None;
+        }
+        self.members_told = Some(now.clone());
+        Some(now)
+    }
+
     /// Makes a change of members, or begins to; answers whether it is made already.
     pub(super) fn change_member(&mut self, change: &Change, reply: AdminReply<bool>) {
         reply(match self.raft.change_membership(change) {

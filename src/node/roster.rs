@@ -1,0 +1,132 @@
+//! Who belongs to the cluster, as this node knows it: gathered from the memberships of its partitions, and from what peers say of themselves.
+//!
+//! From it follows whom this node sends to and at which address, whose frames are not welcome any more, and when this node itself is out: a node
+//! that every partition has removed has nothing left to do. It decides nothing about who belongs: that is in the logs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::limits;
+use crate::network::{Peers, Roster};
+use crate::node::NodeFailure;
+use crate::node::failure::FailureCell;
+use crate::partition::Members;
+use crate::raft::{Member, Standing};
+use crate::types::{NodeId, PartitionId};
+
+/// The members of all partitions.
+pub struct NodeRoster {
+    own: NodeId,
+    peers: Peers,
+    failure: FailureCell,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// By partition; none until it is known.
+    partitions: Vec<Option<Members>>,
+    /// What peers said last of where they are.
+    heard: BTreeMap<NodeId, String>,
+}
+
+impl NodeRoster {
+    /// Of a node with so many partitions, which sends by `peers` and fails by `failure`.
+    #[must_use]
+    pub fn new(own: NodeId, partitions: u32, peers: Peers, failure: FailureCell) -> Self {
+        let state = State {
+            partitions: (0..partitions).map(|_| None).collect(),
+            heard: BTreeMap::new(),
+        };
+        Self {
+            own,
+            peers,
+            failure,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The ways to the peers.
+    #[must_use]
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// These memberships count in `partition` now.
+    pub fn set(&self, partition: PartitionId, members: Members) {
+        let mut state = self.lock();
+        state.partitions[partition.0 as usize] = Some(members);
+        if state.was_removed(self.own) {
+            self.failure.set(NodeFailure::Removed(self.own));
+        }
+        self.peers.set(&state.addresses(self.own));
+    }
+
+    /// Every member of any partition with its address, this node included.
+    #[must_use]
+    pub fn members(&self) -> BTreeMap<NodeId, Member> {
+        let state = self.lock();
+        let members = state.newest().flat_map(|members| members.newest.members());
+        members.map(|(node, member)| (*node, member.clone())).collect()
+    }
+
+    /// The partitions in which `node` is no voter yet.
+    #[must_use]
+    pub fn not_voting(&self, node: NodeId) -> Vec<PartitionId> {
+        let votes = |members: &Option<Members>| {
+            let standing = members.as_ref().and_then(|members| members.applied.standing(node));
+            standing == Some(Standing::Voter)
+        };
+        let state = self.lock();
+        let partitions = (0..).map(PartitionId).zip(&state.partitions);
+        partitions
+            .filter(|(_, members)| !votes(members))
+            .map(|(partition, _)| partition)
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding it")
+    }
+}
+
+impl Roster for NodeRoster {
+    fn was_removed(&self, node: NodeId) -> bool {
+        self.lock().was_removed(node)
+    }
+
+    fn heard(&self, node: NodeId, address: &str) {
+        let mut state = self.lock();
+        let is_news = state.heard.get(&node).is_none_or(|known| known != address);
+        let is_known = state.heard.contains_key(&node) || state.heard.len() < limits::PEERS_HEARD_MAX;
+        if is_news && is_known && !address.is_empty() {
+            state.heard.insert(node, address.to_owned());
+            self.peers.set(&state.addresses(self.own));
+        }
+    }
+}
+
+impl State {
+    fn newest(&self) -> impl Iterator<Item = &Members> {
+        self.partitions.iter().flatten()
+    }
+
+    /// Removed by every partition, as far as that is applied.
+    fn was_removed(&self, node: NodeId) -> bool {
+        let is_out = |members: &Members| members.applied.was_removed(node) && !members.newest.members().contains_key(&node);
+        self.partitions.iter().all(|members| members.as_ref().is_some_and(is_out))
+    }
+
+    /// Where to reach everybody else: members, and who has been heard although it is no member here yet. What a node says of itself counts
+    /// for more than what a membership says, which may be older.
+    fn addresses(&self, own: NodeId) -> BTreeMap<NodeId, String> {
+        let of_members = self.newest().flat_map(|members| {
+            let both = members.applied.members().iter().chain(members.newest.members());
+            both.map(|(node, member)| (*node, member.address.clone()))
+        });
+        let mut addresses: BTreeMap<_, _> = of_members.collect();
+        let heard = self.heard.iter().filter(|(node, _)| !self.was_removed(**node));
+        addresses.extend(heard.map(|(node, address)| (*node, address.clone())));
+        addresses.remove(&own);
+        addresses
+    }
+}
