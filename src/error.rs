@@ -60,6 +60,34 @@ impl RequestError {
     }
 }
 
+/// Why something was not done for somebody who administers a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// Definite: there is no such partition.
+    #[error("there is no partition {0}; the cluster has {1}, numbered from 0")]
+    NoPartition(PartitionId, u32),
+    /// Definite: another node leads the partition, or none does at the moment. Ask there, or again.
+    #[error(transparent)]
+    NotLeader(RequestError),
+    /// Definite: the members are being changed already, or the node has not caught up. Ask again.
+    #[error("{0}")]
+    NotNow(String),
+    /// Definite: this cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// Indefinite: it may or may not be done. Ask again.
+    #[error("unknown whether it is done: the node ended, or could not be reached")]
+    Unknown,
+}
+
+impl AdminError {
+    /// Whether the same request may succeed when it is sent again, here or elsewhere.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self, Self::NoPartition(..) | Self::Refused(_))
+    }
+}
+
 fn describe_not_leader(partition: PartitionId, leader: Option<&LeaderHint>) -> String {
     match leader {
         Some(hint) => format!("partition {partition} is led by node {} at {}", hint.node, hint.address),

@@ -14,10 +14,23 @@ pub struct NodeStatus {
     pub node_id: NodeId,
     /// Its client address.
     pub client_address: String,
-    /// Every node with its client address, empty where it is not known yet.
-    pub nodes: Vec<(NodeId, String)>,
+    /// Every member of any partition.
+    pub nodes: Vec<NodeInfo>,
     /// Every partition.
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// What a node knows of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Which node.
+    pub node: NodeId,
+    /// Where clients reach it; empty where it is not known yet.
+    pub client_address: String,
+    /// Where its peers reach it, as the membership says.
+    pub peer_address: String,
+    /// Of the voters, those of the highest priority lead where they can.
+    pub priority: u8,
 }
 
 /// What a node says of one partition.

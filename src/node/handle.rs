@@ -6,14 +6,16 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::config::NodeConfig;
-use crate::error::{LeaderHint, RequestError};
+use crate::error::{AdminError, LeaderHint, RequestError};
 use crate::lock::{Outcome, Request};
 use crate::network::Inbound;
 use crate::node::failure::FailureCell;
+use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::partition::actor::StatusCell;
-use crate::partition::{self, Refusal};
-use crate::status::NodeStatus;
+use crate::partition::{self, AdminRefusal, AdminReply, Event, Refusal};
+use crate::raft::{Change, Member};
+use crate::status::{NodeInfo, NodeStatus};
 use crate::types::{NodeId, PartitionId};
 use crate::wire::lock;
 
@@ -28,6 +30,7 @@ struct Inner {
     config: NodeConfig,
     router: Arc<Router>,
     inbound: Arc<Inbound>,
+    roster: Arc<NodeRoster>,
     statuses: Vec<StatusCell>,
     failure: FailureCell,
 }
@@ -37,6 +40,7 @@ impl NodeHandle {
         config: NodeConfig,
         router: Arc<Router>,
         inbound: Arc<Inbound>,
+        roster: Arc<NodeRoster>,
         statuses: Vec<StatusCell>,
         failure: FailureCell,
     ) -> Self {
@@ -44,6 +48,7 @@ impl NodeHandle {
             config,
             router,
             inbound,
+            roster,
             statuses,
             failure,
         }))
@@ -75,24 +80,74 @@ impl NodeHandle {
         )))
     }
 
+    /// Makes a change of members in one partition, or begins to; says whether it is made already. Ask again until it is.
+    ///
+    /// # Errors
+    /// [`AdminError`]; then nothing has happened, but where it says that it cannot know.
+    pub async fn change_member(&self, partition: PartitionId, change: Change) -> Result<bool, AdminError> {
+        self.administer(partition, |reply| Event::ChangeMember { change, reply })
+            .await
+    }
+
+    /// Begins to hand leadership of a partition to `to`, or to whoever is best. Says to whom.
+    ///
+    /// # Errors
+    /// As [`NodeHandle::change_member`].
+    pub async fn transfer_leader(&self, partition: PartitionId, to: Option<NodeId>) -> Result<NodeId, AdminError> {
+        self.administer(partition, |reply| Event::TransferLeader { to, reply })
+            .await
+    }
+
+    async fn administer<T: Send + 'static>(
+        &self,
+        partition: PartitionId,
+        event: impl FnOnce(AdminReply<T>) -> Event,
+    ) -> Result<T, AdminError> {
+        let mailbox = self.0.router.get(partition);
+        let mailbox = mailbox.ok_or(AdminError::NoPartition(partition, self.0.router.partitions()))?;
+        let (sender, receiver) = oneshot::channel();
+        mailbox.push(event(Box::new(move |result| drop(sender.send(result)))));
+        match receiver.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(AdminRefusal::NotLeader(leader))) => Err(AdminError::NotLeader(self.0.not_leader(partition, leader))),
+            Ok(Err(refusal)) if refusal.is_passing() => Err(AdminError::NotNow(refusal.to_string())),
+            Ok(Err(refusal)) => Err(AdminError::Refused(refusal.to_string())),
+            Err(_) => Err(AdminError::Unknown),
+        }
+    }
+
+    /// The partitions in which this node is no voter yet.
+    #[must_use]
+    pub fn not_voting(&self) -> Vec<PartitionId> {
+        self.0.roster.not_voting(self.0.config.node_id)
+    }
+
     /// What the node says of itself now.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let Inner {
             config,
             inbound,
+            roster,
             statuses,
             ..
         } = &*self.0;
-        let address = |node: &NodeId| {
-            let own = (*node == config.node_id).then(|| config.client_address.clone());
-            (*node, own.or_else(|| inbound.address(*node)).unwrap_or_default())
+        let info = |(node, member): (NodeId, Member)| {
+            let own = (node == config.node_id).then(|| config.client_address.clone());
+            let client_address = own.or_else(|| inbound.address(node)).unwrap_or_default();
+            let Member { address, priority, .. } = member;
+            NodeInfo {
+                node,
+                client_address,
+                peer_address: address,
+                priority,
+            }
         };
         NodeStatus {
             cluster: config.cluster.clone(),
             node_id: config.node_id,
             client_address: config.client_address.clone(),
-            nodes: config.voters.keys().map(address).collect(),
+            nodes: roster.members().into_iter().map(info).collect(),
             partitions: statuses
                 .iter()
                 .map(|cell| cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
@@ -102,21 +157,22 @@ impl NodeHandle {
 }
 
 impl Inner {
+    fn not_leader(&self, partition: PartitionId, leader: Option<NodeId>) -> RequestError {
+        let hint = |node| LeaderHint {
+            node,
+            address: self.inbound.address(node).unwrap_or_default(),
+        };
+        RequestError::NotLeader {
+            partition,
+            partitions: self.router.partitions(),
+            leader: leader.map(hint),
+        }
+    }
+
     fn translate(&self, partition: PartitionId, result: Result<Bytes, Refusal>) -> Result<Outcome, RequestError> {
         match result {
             Ok(outcome) => Ok(lock::decode_outcome(&outcome).expect("an outcome comes from this very node")),
-            Err(Refusal::NotLeader(leader)) => {
-                let hint = |node| LeaderHint {
-                    node,
-                    address: self.inbound.address(node).unwrap_or_default(),
-                };
-                let (partitions, leader) = (self.router.partitions(), leader.map(hint));
-                Err(RequestError::NotLeader {
-                    partition,
-                    partitions,
-                    leader,
-                })
-            }
+            Err(Refusal::NotLeader(leader)) => Err(self.not_leader(partition, leader)),
             Err(Refusal::Overloaded { what, limit }) => Err(RequestError::Overloaded { what, limit }),
             Err(Refusal::Stopping) => Err(RequestError::Stopping),
             Err(Refusal::Unknown(reason)) => Err(RequestError::Unknown(reason)),

@@ -6,6 +6,7 @@
 mod failure;
 mod handle;
 mod locks;
+mod roster;
 mod router;
 mod start;
 mod ticker;
@@ -66,6 +67,9 @@ pub enum NodeFailure {
     /// A peer says that this node's disk is not the one it knew.
     #[error("a peer refuses this node: {0}")]
     Refused(String),
+    /// This node was removed from its cluster: nothing is wrong, and nothing is left to do.
+    #[error("this node was removed from its cluster; it serves nothing any more, and its id is never used again")]
+    Removed,
     /// A partition broke one of its invariants.
     #[error("partition {0} broke an invariant and stopped; the log says which")]
     Panicked(PartitionId),

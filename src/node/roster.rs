@@ -56,7 +56,7 @@ impl NodeRoster {
         let mut state = self.lock();
         state.partitions[partition.0 as usize] = Some(members);
         if state.was_removed(self.own) {
-            self.failure.set(NodeFailure::Removed(self.own));
+            self.failure.set(NodeFailure::Removed);
         }
         self.peers.set(&state.addresses(self.own));
     }

@@ -1,6 +1,5 @@
 //! Building a node: storage, then partitions, then the network, so that nobody hears of a node that is not whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -9,18 +8,20 @@ use crate::clock::BoxFuture;
 use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::machine::StateMachine;
-use crate::network::inbound::is_about_disk;
+use crate::network::inbound::{is_about_disk, is_about_removal};
 use crate::network::peer::RefusalHandler;
-use crate::network::{self, Inbound, MessageSink, Peers};
+use crate::network::{self, Inbound, MessageSink, Peers, Roster};
 use crate::node::failure::FailureCell;
 use crate::node::locks::LockMachine;
+use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
-use crate::raft::{self, DurableLog, EntryReader, Message, Raft};
+use crate::partition::snapshots::SnapshotShared;
+use crate::raft::{self, DurableLog, EntryReader, Membership, Message, Position, Raft};
 use crate::storage::{self, LogStore, StateMark, StorageError};
-use crate::types::{Index, NodeId, PartitionId};
+use crate::types::{Index, PartitionId};
 
 impl Node {
     /// Opens storage, recovers every partition, listens for peers, and starts. Does not wait for a leader.
@@ -48,17 +49,28 @@ impl Node {
             storage_id: opened.storage_id,
             incarnation: opened.incarnation,
             client_address: config.client_address.clone(),
+            peer_address: config.peer_address.clone(),
         };
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
-        let (inbound, peers) = connect(&env, &config, identity, &router, &failure, &stopped).await?;
+        let roster = Arc::new(NodeRoster::new(
+            config.node_id,
+            config.partitions,
+            Peers::new(&env, &identity, &refused(&failure)),
+            failure.clone(),
+        ));
+        let inbound = listen(&env, &config, identity, &router, &roster, &stopped).await?;
+        let on_members = Arc::clone(&roster);
         let shared = Shared {
             clock: Arc::clone(&env.clock),
             log: opened.log,
             state: opened.state,
-            outbound: Arc::new(ToPeers(peers)),
+            outbound: Arc::new(ToPeers(Arc::clone(&roster))),
             observer,
+            spawn: Arc::clone(&env.spawn),
+            snapshots: SnapshotShared::new(Arc::new(|| Box::new(LockMachine::default()))),
+            on_members: Arc::new(move |partition, members| on_members.set(partition, members)),
             on_failure: unreadable(&failure),
         };
         let start = ActorStart {
@@ -66,11 +78,13 @@ impl Node {
             config: &config,
             shared: &shared,
             failure: &failure,
+            initial: &opened.initial_membership,
         };
         let mut statuses = Vec::new();
         let mut actors = Vec::new();
         for (partition, (mailbox, inbox)) in (0..).map(PartitionId).zip(mailboxes.iter().zip(inboxes)) {
             let actor = start.recover(partition, mailbox, inbox)?;
+            roster.set(partition, actor.members());
             statuses.push(actor.status());
             actors.push(start.spawn(partition, actor));
         }
@@ -78,7 +92,7 @@ impl Node {
             "ticker",
             ticker::run(Arc::clone(&env.clock), Arc::clone(&router), config.tick, stopped),
         );
-        let handle = NodeHandle::new(config, router, inbound, statuses, failure.clone());
+        let handle = NodeHandle::new(config, router, inbound, roster, statuses, failure.clone());
         let running = Running {
             mailboxes,
             stop,
@@ -99,7 +113,7 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
         cluster: config.cluster.clone(),
         node_id: config.node_id,
         partitions: config.partitions,
-        voters: config.voters.keys().copied().collect(),
+        membership: Membership::of_voters(config.voters.clone()),
     };
     let cell = failure.clone();
     storage::open_with(
@@ -113,40 +127,39 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
     )
 }
 
-/// Listens for peers and dials them. A single node does neither.
-async fn connect(
+/// Listens for peers. A node that was created alone does too: others may be added to it.
+async fn listen(
     env: &Env,
     config: &NodeConfig,
     identity: network::Identity,
     router: &Arc<Router>,
-    failure: &FailureCell,
+    roster: &Arc<NodeRoster>,
     stopped: &watch::Receiver<bool>,
-) -> Result<(Arc<Inbound>, Peers), StartError> {
-    let mut peers: BTreeMap<NodeId, String> = config.voters.clone();
-    peers.remove(&config.node_id);
+) -> Result<Arc<Inbound>, StartError> {
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
-    let inbound = Arc::new(Inbound::new(identity.clone(), peers.keys().copied(), sink));
-    if !peers.is_empty() {
-        let handler = Arc::clone(&inbound);
-        let serving = env
-            .network
-            .listen(config.peer_listen.clone(), handler, until_dropped(stopped.clone()))
-            .await?;
-        env.spawn.spawn("peer listener", serving);
-    }
-    let outgoing = Peers::start(env, &identity, &peers, &refused(failure));
-    Ok((inbound, outgoing))
+    let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
+    let inbound = Arc::new(Inbound::new(identity, roster, sink));
+    let handler = Arc::clone(&inbound);
+    let serving = env
+        .network
+        .listen(config.peer_listen.clone(), handler, until_dropped(stopped.clone()))
+        .await?;
+    env.spawn.spawn("peer listener", serving);
+    Ok(inbound)
 }
 
 fn until_dropped(mut stopped: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
     Box::pin(async move { drop(stopped.changed().await) })
 }
 
-/// A peer that does not know this node's disk stops the node: it might vote twice, or have forgotten what it acknowledged.
+/// A peer that does not know this node's disk stops the node: it might vote twice, or have forgotten what it acknowledged. So does one that
+/// knows that this node was removed.
 fn refused(failure: &FailureCell) -> RefusalHandler {
     let cell = failure.clone();
     Arc::new(move |peer, reason| {
-        if is_about_disk(&reason) {
+        if is_about_removal(&reason) {
+            cell.set(NodeFailure::Removed);
+        } else if is_about_disk(&reason) {
             cell.set(NodeFailure::Refused(format!("node {peer} says: {reason}")));
         }
     })
@@ -163,6 +176,8 @@ struct ActorStart<'a> {
     config: &'a NodeConfig,
     shared: &'a Shared,
     failure: &'a FailureCell,
+    /// In force before the first entry.
+    initial: &'a Membership,
 }
 
 impl ActorStart<'_> {
@@ -170,9 +185,9 @@ impl ActorStart<'_> {
     fn recover(&self, partition: PartitionId, mailbox: &Mailbox, inbox: Inbox) -> Result<Actor, StorageError> {
         let mut machine = LockMachine::default();
         let mut restore = |key: &[u8], value: &[u8]| machine.restore(key, value).map_err(|error| error.to_string());
-        let mark = self.shared.state.load(partition, &mut restore)?;
+        let storage::Loaded { mark, installed } = self.shared.state.load(partition, &mut restore)?;
         let storage::Recovered { hard_state, log } = self.shared.log.recover(partition)?;
-        check_mark(partition, &log, mark)?;
+        let log = fit_log(partition, log, &mark, installed)?;
         let config = raft::Config {
             id: self.config.node_id,
             heartbeat_ticks: self.config.heartbeat_ticks,
@@ -186,7 +201,11 @@ impl ActorStart<'_> {
             log: Arc::clone(&self.shared.log),
             failure: self.failure.clone(),
         };
-        let membership = raft::Membership::of_voters(self.config.voters.clone());
+        let membership = if mark.applied == Position::default() {
+            self.initial.clone()
+        } else {
+            mark.membership.clone()
+        };
         let raft = Raft::new(
             config,
             hard_state,
@@ -218,11 +237,20 @@ impl ActorStart<'_> {
     }
 }
 
-/// Rows and log must be of one history: the rows never ahead of the log, the log never cut above the rows.
-fn check_mark(partition: PartitionId, log: &DurableLog, mark: StateMark) -> Result<(), StorageError> {
+/// Rows and log must be of one history: the rows never ahead of the log, the log never cut above the rows. There is one exception: rows that were
+/// installed as a snapshot, while the log that they replace was still there when the power went. Then the log begins anew after them.
+fn fit_log(
+    partition: PartitionId,
+    log: DurableLog,
+    mark: &StateMark,
+    installed: bool,
+) -> Result<DurableLog, StorageError> {
     let applied = mark.applied.index;
+    if installed && !log.has(mark.applied) {
+        return Ok(DurableLog::after_snapshot(mark.applied));
+    }
     if (log.base.index..=log.last.index).contains(&applied) {
-        return Ok(());
+        return Ok(log);
     }
     let reason = format!(
         "it holds partition {partition} up to entry {applied}, and the log has entries {} to {}",
@@ -277,10 +305,10 @@ impl MessageSink for ToPartitions {
     }
 }
 
-struct ToPeers(Peers);
+struct ToPeers(Arc<NodeRoster>);
 
 impl Outbound for ToPeers {
     fn send(&self, partition: PartitionId, messages: Vec<Message>) {
-        self.0.send_all(partition, messages);
+        self.0.peers().send_all(partition, messages);
     }
 }

@@ -85,6 +85,12 @@ impl Actor {
         }
     }
 
+    /// The memberships that count before anything has happened.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        self.core.members()
+    }
+
     /// Where the latest status can be read.
     #[must_use]
     pub fn status(&self) -> StatusCell {

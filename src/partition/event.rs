@@ -92,6 +92,18 @@ pub enum AdminRefusal {
     NoSuccessor,
 }
 
+impl AdminRefusal {
+    /// Whether it may be otherwise a moment later, without anybody doing anything.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::NotLeader(_)
+                | Self::Change(ReconfigureError::UnderWay | ReconfigureError::CatchingUp { .. } | ReconfigureError::NotLeader)
+        )
+    }
+}
+
 /// Why a caller gets no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -28,6 +28,14 @@ pub struct DurableLog {
 }
 
 impl DurableLog {
+    /// Whether it has the entry at `position`, or has compacted exactly up to it.
+    #[must_use]
+    pub fn has(&self, position: Position) -> bool {
+        let run = self.term_runs.iter().rev().find(|run| run.index <= position.index);
+        let term = run.map_or(self.base.term, |run| run.term);
+        (self.base.index..=self.last.index).contains(&position.index) && term == position.term
+    }
+
     /// An empty log after a snapshot up to `at`, in the place of what the disk holds.
     #[must_use]
     pub const fn after_snapshot(at: Position) -> Self {
