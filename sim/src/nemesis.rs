@@ -3,6 +3,7 @@
 //! Each fault is a task that waits for its time, does harm, and takes it back when its span is over. The plan may put faults on top of each
 //! other; each takes back only what it did itself. It draws nothing and decides nothing: a run with the same plan has the same nemesis.
 
+mod damage;
 mod faults;
 
 use std::collections::BTreeMap;
@@ -138,6 +139,11 @@ impl Evil {
             Fault::SyncError { node, down_ms } => self.fail_sync(node, ms(down_ms)).await,
             Fault::DiskFull { node, for_ms } => self.fill_disk(node, ms(for_ms)).await,
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
+            Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
+            Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
+            Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
+            Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
+            Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
         }
     }
 }

@@ -1,17 +1,21 @@
 //! The receiving side: whose frames are welcome, and where their messages go.
 //!
-//! A frame is refused when it is of another cluster, for another node, from nobody that this node knows, or from a peer whose disk is
-//! not the one it had: a vote or an acknowledgement that was forgotten with a disk would count twice. The memory of a peer's disk lasts
-//! as long as this process. Order and repetition are none of its business: Raft copes with both.
+//! A frame is refused when it is of another cluster, for another node, from a node that was removed, or from a peer whose disk is
+//! not the one it had: a vote or an acknowledgement that was forgotten with a disk would count twice. Which disk that was, and in which life,
+//! is kept durably, and nothing of a life is handed on before that: what counts on a peer's word is never remembered for longer than the
+//! peer is. Order and repetition are none of its business: Raft copes with both.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::{Identity, MessageSink};
+use super::{Identity, MessageSink, Roster};
 use crate::env::FrameHandler;
-use crate::types::{Incarnation, NodeId, StorageId};
+use crate::limits;
+use crate::mutants::{self, Mutant};
+use crate::storage::{PeerLife, RememberPeer};
+use crate::types::NodeId;
 use crate::wire::frame::cluster_hash;
 use crate::wire::{FrameHeader, decode_frame};
 
@@ -24,68 +28,132 @@ pub fn is_about_disk(reason: &str) -> bool {
     reason.starts_with(DISK_OF_NODE)
 }
 
+/// How a refusal begins whose reason is that the sender was removed from the cluster.
+const REMOVED_NODE: &str = "removed: node";
+
+/// Whether a peer's refusal says that this node was removed from the cluster.
+#[must_use]
+pub fn is_about_removal(reason: &str) -> bool {
+    reason.starts_with(REMOVED_NODE)
+}
+
 /// Checks frames and hands their messages on.
 pub struct Inbound {
     identity: Identity,
+    roster: Arc<dyn Roster>,
     sink: Arc<dyn MessageSink>,
-    state: Mutex<State>,
+    remember: RememberPeer,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
-    peers: BTreeMap<NodeId, Option<Known>>,
+    peers: BTreeMap<NodeId, Peer>,
     last_refusal: String,
 }
 
-/// What a peer's latest frame said of it.
-struct Known {
-    storage_id: StorageId,
-    incarnation: Incarnation,
-    address: String,
+/// What is known of a peer.
+#[derive(Default)]
+struct Peer {
+    /// The life that it will be held to after a restart of this node.
+    durable: Option<PeerLife>,
+    /// A later one, on its way to the disk.
+    met: Option<PeerLife>,
+    /// Where its latest frame said that clients reach it.
+    address: Option<String>,
 }
 
 impl Inbound {
-    /// Welcomes frames from `peers`, the voters without this node, and hands their messages to `sink`.
+    /// Welcomes frames of every node of the cluster that `roster` does not know to be removed, and hands their messages to `sink`. `met` are the
+    /// lives in which nodes were last met; lives that are new are kept with `remember`.
+    ///
+    /// A sender need not be a member as far as this node knows: it may have been added by an entry that is still on its way.
     #[must_use]
-    pub fn new(identity: Identity, peers: impl IntoIterator<Item = NodeId>, sink: Arc<dyn MessageSink>) -> Self {
+    pub fn new(
+        identity: Identity,
+        met: impl IntoIterator<Item = (NodeId, PeerLife)>,
+        roster: Arc<dyn Roster>,
+        sink: Arc<dyn MessageSink>,
+        remember: RememberPeer,
+    ) -> Self {
+        let known = |(peer, life)| {
+            let known = Peer {
+                durable: Some(life),
+                ..Peer::default()
+            };
+            (peer, known)
+        };
         let state = State {
-            peers: peers.into_iter().map(|peer| (peer, None)).collect(),
+            peers: met.into_iter().map(known).collect(),
             last_refusal: String::new(),
         };
         Self {
             identity,
+            roster,
             sink,
-            state: Mutex::new(state),
+            remember,
+            state: Arc::new(Mutex::new(state)),
         }
+    }
+
+    /// How often this node has started.
+    #[must_use]
+    pub const fn starts(&self) -> u64 {
+        self.identity.incarnation.starts()
+    }
+
+    /// The life in which `peer` was last met, as this node's disk knows it; none until they have met.
+    #[must_use]
+    pub fn life(&self, peer: NodeId) -> Option<PeerLife> {
+        self.lock().peers.get(&peer)?.durable
     }
 
     /// The client address of `peer`; none until it has been heard of.
     #[must_use]
     pub fn address(&self, peer: NodeId) -> Option<String> {
         let state = self.lock();
-        let known = state.peers.get(&peer)?.as_ref()?;
-        Some(known.address.clone())
+        state.peers.get(&peer)?.address.clone()
     }
 
     /// The client address of every peer; empty until it has been heard of.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<NodeId, String> {
-        let address = |known: &Option<Known>| known.as_ref().map_or_else(String::new, |known| known.address.clone());
-        let state = self.lock();
-        state
-            .peers
-            .iter()
-            .map(|(&peer, known)| (peer, address(known)))
-            .collect()
+        let address = |(&peer, known): (&NodeId, &Peer)| (peer, known.address.clone().unwrap_or_default());
+        self.lock().peers.iter().map(address).collect()
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), String> {
         let frame = decode_frame(bytes).map_err(|error| format!("the frame cannot be read: {error}"))?;
         self.check_receiver(&frame.header)?;
-        self.lock().check_sender(frame.header)?;
-        for (partition, message) in frame.messages {
-            self.sink.deliver(partition, message);
+        let (peer, life) = (frame.header.from, life_of(&frame.header));
+        if self.roster.was_removed(peer) {
+            return Err(format!(
+                "{REMOVED_NODE} {peer} is no member of this cluster any more; stop it, and give a new node a new id"
+            ));
+        }
+        let standing = self.lock().check_sender(&frame.header)?;
+        self.roster.heard(peer, &frame.header.peer_address);
+        match standing {
+            Standing::Known => {
+                for (partition, message) in frame.messages {
+                    self.sink.deliver(partition, message);
+                }
+            }
+            Standing::New => self.remember(peer, life),
+            Standing::Awaited => {}
         }
         Ok(())
+    }
+
+    fn remember(&self, peer: NodeId, life: PeerLife) {
+        let state = Arc::clone(&self.state);
+        let done = move || {
+            let mut state = lock(&state);
+            if let Some(known) = state.peers.get_mut(&peer) {
+                known.durable = Some(life);
+                known.met.take_if(|met| *met == life);
+            }
+        };
+        (self.remember)(peer, life, Box::new(done));
     }
 
     fn check_receiver(&self, header: &FrameHeader) -> Result<(), String> {
@@ -112,43 +180,74 @@ impl Inbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        lock(&self.state)
     }
 }
 
-impl State {
-    /// Compares the sender with what is known of it, and remembers it.
-    fn check_sender(&mut self, header: FrameHeader) -> Result<(), String> {
-        let from = header.from;
-        let Some(known) = self.peers.get_mut(&from) else {
-            return Err(format!("node {from} is not a voter of this cluster"));
-        };
-        let Some(known) = known else {
-            *known = Some(Known {
-                storage_id: header.storage_id,
-                incarnation: header.incarnation,
-                address: header.client_address,
-            });
-            return Ok(());
-        };
-        if known.storage_id != header.storage_id {
-            return Err(format!(
-                "{DISK_OF_NODE} {from} was swapped: its id was {:016x} and is {:016x}",
-                known.storage_id.0, header.storage_id.0
-            ));
-        }
-        if known.incarnation > header.incarnation {
-            return Err(format!(
-                "{DISK_OF_NODE} {from} was rolled back: it had started {} times, and now {}",
-                known.incarnation, header.incarnation
-            ));
-        }
-        known.incarnation = header.incarnation;
-        if known.address != header.client_address {
-            known.address = header.client_address;
-        }
-        Ok(())
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("nobody panics while holding it")
+}
+
+fn life_of(header: &FrameHeader) -> PeerLife {
+    PeerLife {
+        storage_id: header.storage_id,
+        incarnation: header.incarnation,
     }
+}
+
+/// What a welcome sender's life is to this node.
+enum Standing {
+    /// On its disk: its messages are handed on.
+    Known,
+    /// Never met. The messages are dropped, as any frame may be: Raft sends again.
+    New,
+    /// On its way to the disk; as `New` until it is there.
+    Awaited,
+}
+
+impl State {
+    /// Compares the sender with what is known of it.
+    fn check_sender(&mut self, header: &FrameHeader) -> Result<Standing, String> {
+        let (from, life) = (header.from, life_of(header));
+        if !self.peers.contains_key(&from) && self.peers.len() >= limits::PEERS_HEARD_MAX {
+            return Err(format!(
+                "node {from} is one more than the {} nodes that this one can know",
+                limits::PEERS_HEARD_MAX
+            ));
+        }
+        let known = self.peers.entry(from).or_default();
+        let latest = known.met.or(known.durable);
+        if let Some(latest) = latest.filter(|_| !mutants::on(Mutant::PeerDiskIgnored)) {
+            compare(from, latest, life)?;
+        }
+        if known.address.as_ref() != Some(&header.client_address) {
+            known.address = Some(header.client_address.clone());
+        }
+        if known.durable == Some(life) {
+            Ok(Standing::Known)
+        } else if known.met.replace(life) == Some(life) {
+            Ok(Standing::Awaited)
+        } else {
+            Ok(Standing::New)
+        }
+    }
+}
+
+/// Whether `now` may be a life of the node that was last met as `latest`.
+fn compare(node: NodeId, latest: PeerLife, now: PeerLife) -> Result<(), String> {
+    if now.storage_id != latest.storage_id {
+        return Err(format!(
+            "{DISK_OF_NODE} {node} was swapped or wiped: its id was {:016x} and is {:016x}",
+            latest.storage_id.0, now.storage_id.0
+        ));
+    }
+    let (before, starts) = (latest.incarnation.starts(), now.incarnation.starts());
+    if now != latest && starts <= before {
+        return Err(format!(
+            "{DISK_OF_NODE} {node} was rolled back: it had started {before} times, and this is another start, its number {starts}"
+        ));
+    }
+    Ok(())
 }
 
 impl FrameHandler for Inbound {

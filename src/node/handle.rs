@@ -16,6 +16,7 @@ use crate::partition::actor::StatusCell;
 use crate::partition::{self, AdminRefusal, AdminReply, Event, Refusal};
 use crate::raft::{Change, Member};
 use crate::status::{NodeInfo, NodeStatus};
+use crate::storage::PeerLife;
 use crate::types::{NodeId, PartitionId};
 use crate::wire::lock;
 
@@ -109,7 +110,9 @@ impl NodeHandle {
         mailbox.push(event(Box::new(move |result| drop(sender.send(result)))));
         match receiver.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(AdminRefusal::NotLeader(leader))) => Err(AdminError::NotLeader(self.0.not_leader(partition, leader))),
+            Ok(Err(AdminRefusal::NotLeader(leader))) => {
+                Err(AdminError::NotLeader(self.0.not_leader(partition, leader)))
+            }
             Ok(Err(refusal)) if refusal.is_passing() => Err(AdminError::NotNow(refusal.to_string())),
             Ok(Err(refusal)) => Err(AdminError::Refused(refusal.to_string())),
             Err(_) => Err(AdminError::Unknown),
@@ -120,6 +123,18 @@ impl NodeHandle {
     #[must_use]
     pub fn not_voting(&self) -> Vec<PartitionId> {
         self.0.roster.not_voting(self.0.config.node_id)
+    }
+
+    /// How often the node has started on its data directory.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.0.inbound.starts()
+    }
+
+    /// The life in which this node last met `peer`, as its disk knows it; none until they have met.
+    #[must_use]
+    pub fn peer_life(&self, peer: NodeId) -> Option<PeerLife> {
+        self.0.inbound.life(peer)
     }
 
     /// What the node says of itself now.

@@ -112,8 +112,11 @@ impl State {
 
     /// Removed by every partition, as far as that is applied.
     fn was_removed(&self, node: NodeId) -> bool {
-        let is_out = |members: &Members| members.applied.was_removed(node) && !members.newest.members().contains_key(&node);
-        self.partitions.iter().all(|members| members.as_ref().is_some_and(is_out))
+        let is_out =
+            |members: &Members| members.applied.was_removed(node) && !members.newest.members().contains_key(&node);
+        self.partitions
+            .iter()
+            .all(|members| members.as_ref().is_some_and(is_out))
     }
 
     /// Where to reach everybody else: members, and who has been heard although it is no member here yet. What a node says of itself counts

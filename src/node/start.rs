@@ -1,5 +1,6 @@
 //! Building a node: storage, then partitions, then the network, so that nobody hears of a node that is not whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -17,11 +18,11 @@ use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
-use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::partition::snapshots::SnapshotShared;
+use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::raft::{self, DurableLog, EntryReader, Membership, Message, Position, Raft};
-use crate::storage::{self, LogStore, StateMark, StorageError};
-use crate::types::{Index, PartitionId};
+use crate::storage::{self, LogStore, PeerLife, RememberPeer, StateMark, StorageError};
+use crate::types::{Index, NodeId, PartitionId};
 
 impl Node {
     /// Opens storage, recovers every partition, listens for peers, and starts. Does not wait for a leader.
@@ -54,13 +55,17 @@ impl Node {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
+        let met = Met {
+            peers: opened.peers,
+            remember: opened.remember_peer,
+        };
         let roster = Arc::new(NodeRoster::new(
             config.node_id,
             config.partitions,
             Peers::new(&env, &identity, &refused(&failure)),
             failure.clone(),
         ));
-        let inbound = listen(&env, &config, identity, &router, &roster, &stopped).await?;
+        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
         let on_members = Arc::clone(&roster);
         let shared = Shared {
             clock: Arc::clone(&env.clock),
@@ -127,18 +132,25 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
     )
 }
 
+/// What the disk knows of peers.
+struct Met {
+    peers: BTreeMap<NodeId, PeerLife>,
+    remember: RememberPeer,
+}
+
 /// Listens for peers. A node that was created alone does too: others may be added to it.
 async fn listen(
     env: &Env,
     config: &NodeConfig,
     identity: network::Identity,
+    met: Met,
     router: &Arc<Router>,
     roster: &Arc<NodeRoster>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Arc<Inbound>, StartError> {
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
     let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
-    let inbound = Arc::new(Inbound::new(identity, roster, sink));
+    let inbound = Arc::new(Inbound::new(identity, met.peers, roster, sink, met.remember));
     let handler = Arc::clone(&inbound);
     let serving = env
         .network

@@ -22,14 +22,11 @@ use crate::partition::log_clock::LogClock;
 use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
 use crate::partition::snapshots::{self, Snapshots, Step};
-use crate::raft::{
-    Body, Entry, FollowerStatus, Message, Persist, Position, Raft, Ready, Role, is_membership,
-};
+use crate::raft::{Body, Entry, FollowerStatus, Message, Persist, Position, Raft, Ready, Role, is_membership};
 use crate::status::PartitionStatus;
 use crate::storage::StateMark;
 use crate::types::{LogTime, PartitionId};
 use crate::wire::batch;
-
 
 /// What is to be done for a batch of events.
 #[derive(Default)]
@@ -227,7 +224,9 @@ impl Core {
         effects.snapshots.append(&mut self.snapshots.steps);
         let raft = &self.raft;
         let messages = self.snapshots.send.drain(..);
-        effects.send.extend(messages.map(|(to, body)| snapshots::message(raft, to, body)));
+        effects
+            .send
+            .extend(messages.map(|(to, body)| snapshots::message(raft, to, body)));
     }
 
     fn drain_raft(&mut self, now: Duration, effects: &mut Effects) {

@@ -99,7 +99,9 @@ impl AdminRefusal {
         matches!(
             self,
             Self::NotLeader(_)
-                | Self::Change(ReconfigureError::UnderWay | ReconfigureError::CatchingUp { .. } | ReconfigureError::NotLeader)
+                | Self::Change(
+                    ReconfigureError::UnderWay | ReconfigureError::CatchingUp { .. } | ReconfigureError::NotLeader
+                )
         )
     }
 }

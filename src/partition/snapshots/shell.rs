@@ -99,11 +99,7 @@ impl SnapshotTasks {
     }
 }
 
-fn spawn(
-    shared: &Shared,
-    name: &'static str,
-    task: impl Future<Output = Result<(), StorageError>> + Send + 'static,
-) {
+fn spawn(shared: &Shared, name: &'static str, task: impl Future<Output = Result<(), StorageError>> + Send + 'static) {
     let on_failure = Arc::clone(&shared.on_failure);
     let task: BoxFuture<'static, ()> = Box::pin(async move {
         if let Err(error) = task.await {
