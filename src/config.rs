@@ -33,8 +33,8 @@ pub struct NodeConfig {
     pub node_id: NodeId,
     /// The address that clients reach this node at, as it is told to them.
     pub client_address: String,
-    /// Where this node listens for its peers; not used by a single node.
-    pub peer_listen: String,
+    /// Where this node listens for its peers; none for a single node to which no other will be added.
+    pub peer_listen: Option<String>,
     /// The voters that the cluster is created with, each with its peer address, this node included; one entry is a single node. Empty for a
     /// node that is to be added to a cluster. Of no account once the node has data: who belongs to the cluster is in its log.
     pub voters: BTreeMap<NodeId, String>,
@@ -85,6 +85,12 @@ pub enum ConfigError {
     /// A peer list, but no word on which of them this is.
     #[error("the peer list names {0} nodes; say with --node-id which of them this one is")]
     WhichNode(usize),
+    /// Both a list of nodes and a cluster to join.
+    #[error("give either the nodes that a new cluster is created with, or a cluster to join, and not both")]
+    JoinWithPeers,
+    /// A node that is to be added, but no word on its id.
+    #[error("say with --node-id which id the new node gets: ids only grow, so give one that no node of the cluster ever had")]
+    WhichNewNode,
     /// More nodes than a cluster may have.
     #[error("{0} nodes are too many; a cluster has at most {max}", max = limits::NODES_MAX)]
     TooManyNodes(usize),
@@ -155,7 +161,9 @@ impl NodeConfig {
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
         check_address("the client address", &self.client_address)?;
-        check_address("the peer address", &self.peer_listen)?;
+        if let Some(address) = &self.peer_listen {
+            check_address("the peer address", address)?;
+        }
         check_address("the peer address", &self.peer_address)?;
         let mut seen = BTreeMap::new();
         for (&node, address) in &self.voters {

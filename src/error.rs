@@ -75,9 +75,12 @@ pub enum AdminError {
     /// Definite: this cannot be done.
     #[error("{0}")]
     Refused(String),
+    /// Definite: the node could not be reached, or is stopping. Ask another.
+    #[error("{0}")]
+    Unreachable(String),
     /// Indefinite: it may or may not be done. Ask again.
-    #[error("unknown whether it is done: the node ended, or could not be reached")]
-    Unknown,
+    #[error("unknown whether it is done: {0}")]
+    Unknown(String),
 }
 
 impl AdminError {

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod lock;
 pub mod raft;
 
+pub mod admin;
 pub mod status;
 pub mod storage;
 pub mod wire;

@@ -6,7 +6,7 @@
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use crate::error::RequestError;
+use crate::error::{AdminError, RequestError};
 
 /// The status of `error`, as `lock.proto` documents it.
 pub(super) fn status_of(error: &RequestError) -> Status {
@@ -30,6 +30,20 @@ pub(super) fn status_of(error: &RequestError) -> Status {
         RequestError::Stopping => (Code::Aborted, "stopping"),
         RequestError::Unknown(_) => (Code::Unknown, "unknown"),
     };
+    put(&mut metadata, "kapu-failure", kind);
+    Status::with_metadata(code, error.to_string(), metadata)
+}
+
+/// The status of `error`, as `cluster.proto` documents it.
+pub(super) fn admin_status_of(error: &AdminError) -> Status {
+    let (code, kind) = match error {
+        AdminError::NotLeader(error) => return status_of(error),
+        AdminError::NoPartition(..) | AdminError::Refused(_) => (Code::InvalidArgument, "refused"),
+        AdminError::NotNow(_) => (Code::Unavailable, "not-now"),
+        AdminError::Unreachable(_) => (Code::Aborted, "stopping"),
+        AdminError::Unknown(_) => (Code::Unknown, "unknown"),
+    };
+    let mut metadata = MetadataMap::new();
     put(&mut metadata, "kapu-failure", kind);
     Status::with_metadata(code, error.to_string(), metadata)
 }

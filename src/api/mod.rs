@@ -3,6 +3,7 @@
 //! It turns bytes into checked requests, hands them to the node, and turns answers into bytes. It decides nothing, keeps no state beside
 //! its open streams, and starts no task for a request. No REST, no TLS, no authentication yet.
 
+mod cluster;
 mod failure;
 mod lock;
 mod pipeline;
@@ -19,18 +20,19 @@ use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Server;
-use tonic::{Request, Response, Status, async_trait};
-
+use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::BoxFuture;
 use crate::env::NetworkError;
+use crate::error::AdminError;
 use crate::limits;
 use crate::lock::Request as LockRequest;
 use crate::network::grpc;
 use crate::node::{NodeHandle, Reply};
 use crate::status::NodeStatus;
-use crate::wire::{encode_status, pb};
+use crate::wire::pb;
+use cluster::ClusterApi;
 use lock::LockApi;
-use pb::cluster_service_server::{ClusterService, ClusterServiceServer, SERVICE_NAME as CLUSTER_SERVICE};
+use pb::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER_SERVICE};
 use pb::lock_service_server::LockServiceServer;
 
 /// A client on whose connection nothing comes back for this long, twice, is gone.
@@ -42,6 +44,8 @@ pub trait Backend: Send + Sync + 'static {
     fn submit(&self, request: LockRequest, reply: Reply);
     /// What the node says of itself now.
     fn status(&self) -> NodeStatus;
+    /// Does something that only the leader of a partition can do.
+    fn administer(&self, request: AdminRequest) -> BoxFuture<'static, Result<AdminReply, AdminError>>;
 }
 
 impl Backend for NodeHandle {
@@ -51,6 +55,11 @@ impl Backend for NodeHandle {
 
     fn status(&self) -> NodeStatus {
         Self::status(self)
+    }
+
+    fn administer(&self, request: AdminRequest) -> BoxFuture<'static, Result<AdminReply, AdminError>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::administer(&handle, request).await })
     }
 }
 
@@ -114,11 +123,3 @@ impl Service<http::Request<Body>> for Door {
     }
 }
 
-struct ClusterApi(Arc<dyn Backend>);
-
-#[async_trait]
-impl ClusterService for ClusterApi {
-    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
-        Ok(Response::new(encode_status(self.0.status())))
-    }
-}

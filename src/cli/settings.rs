@@ -14,6 +14,7 @@ use crate::cli::duration;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::limits;
+use crate::raft::membership::PRIORITY_DEFAULT;
 use crate::types::NodeId;
 
 /// Where a node keeps its data when nothing is said.
@@ -35,6 +36,15 @@ pub struct Settings {
     /// Every node with its peer address, this one included [default: a single node]
     #[arg(long, env = "KAPU_PEERS", value_name = "1=ADDR,2=ADDR,..")]
     pub peers: Option<Peers>,
+    /// Any nodes of a cluster, by the addresses for clients: this node, which has no data yet, is added to it; needs --node-id
+    #[arg(long, env = "KAPU_JOIN", value_name = "ADDR,..", value_delimiter = ',')]
+    pub join: Option<Vec<String>>,
+    /// The address that peers reach this node at [default: its address in --peers, or --peer-listen]
+    #[arg(long, env = "KAPU_PEER_ADVERTISE", value_name = "ADDR")]
+    pub peer_advertise: Option<String>,
+    /// Of the voters, those of the highest priority lead where they can, 0 to 255 [default: 1]
+    #[arg(long, env = "KAPU_PRIORITY", value_name = "N")]
+    pub priority: Option<u8>,
     /// Where the data lives [default: ./kapu-data]
     #[arg(long, env = "KAPU_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -67,6 +77,8 @@ pub struct ServeConfig {
     pub data_dir: PathBuf,
     /// How many worker threads.
     pub threads: usize,
+    /// Nodes of the cluster that this one is to be added to.
+    pub join: Option<Vec<String>>,
 }
 
 impl Settings {
@@ -86,6 +98,9 @@ impl Settings {
             listen: self.listen.or(other.listen),
             peer_listen: self.peer_listen.or(other.peer_listen),
             peers: self.peers.or(other.peers),
+            join: self.join.or(other.join),
+            peer_advertise: self.peer_advertise.or(other.peer_advertise),
+            priority: self.priority.or(other.priority),
             data_dir: self.data_dir.or(other.data_dir),
             partitions: self.partitions.or(other.partitions),
             cluster: self.cluster.or(other.cluster),
@@ -107,11 +122,18 @@ impl Settings {
             .peers
             .as_ref()
             .and_then(|Peers(peers)| peers.get(&node_id).cloned());
-        let peer_listen = self
-            .peer_listen
-            .or(own_address)
-            .unwrap_or_else(|| config::PEER_ADDRESS_DEFAULT.to_owned());
-        let single = || BTreeMap::from([(node_id, peer_listen.clone())]);
+        let is_joining = self.join.is_some();
+        let default = || is_joining.then(|| config::PEER_ADDRESS_DEFAULT.to_owned());
+        let peer_listen = self.peer_listen.or_else(|| own_address.clone()).or_else(default);
+        let peer_address = self.peer_advertise.or(own_address).or_else(|| peer_listen.clone());
+        let peer_address = peer_address.unwrap_or_else(|| config::PEER_ADDRESS_DEFAULT.to_owned());
+        let single = || BTreeMap::from([(node_id, peer_address.clone())]);
+        let voters = match (self.peers, is_joining) {
+            (Some(_), true) => return Err(ConfigError::JoinWithPeers),
+            (Some(Peers(peers)), false) => peers,
+            (None, true) => BTreeMap::new(),
+            (None, false) => single(),
+        };
         let threads = self.threads.unwrap_or_else(|| threads_default(cores));
         if !(1..=limits::THREADS_MAX).contains(&threads) {
             return Err(ConfigError::Threads(threads));
@@ -120,8 +142,10 @@ impl Settings {
             cluster: self.cluster.unwrap_or_else(|| config::CLUSTER_DEFAULT.to_owned()),
             node_id,
             client_address: self.advertise.unwrap_or_else(|| listen.clone()),
-            voters: self.peers.map_or_else(single, |Peers(peers)| peers),
+            voters,
             peer_listen,
+            peer_address,
+            priority: self.priority.unwrap_or(PRIORITY_DEFAULT),
             partitions: self.partitions.unwrap_or(config::PARTITIONS_DEFAULT),
             tick: self.election_timeout.unwrap_or(config::ELECTION_TIMEOUT_DEFAULT) / config::ELECTION_TICKS,
             heartbeat_ticks: config::HEARTBEAT_TICKS,
@@ -130,6 +154,7 @@ impl Settings {
         };
         let data_dir = self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into());
         Ok(ServeConfig {
+            join: self.join,
             node: node.checked()?,
             listen,
             data_dir,
@@ -141,6 +166,7 @@ impl Settings {
     fn own_id(&self) -> Result<NodeId, ConfigError> {
         match (self.node_id, &self.peers) {
             (Some(id), _) => Ok(NodeId(id)),
+            (None, _) if self.join.is_some() => Err(ConfigError::WhichNewNode),
             (None, Some(Peers(peers))) if peers.len() > 1 => Err(ConfigError::WhichNode(peers.len())),
             (None, _) => Ok(NodeId(1)),
         }

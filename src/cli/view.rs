@@ -57,8 +57,11 @@ fn unasked(answers: &[Answer]) -> BTreeSet<String> {
     let answered = |node: NodeId| said.iter().any(|status| status.node_id == node);
     let asked = |address: &str| answers.iter().any(|(endpoint, _)| host_port(endpoint) == address);
     let known = said.iter().flat_map(|status| &status.nodes);
-    let others = known.filter(|(node, address)| !address.is_empty() && !answered(*node) && !asked(address));
-    others.map(|(_, address)| address.clone()).collect()
+    let others = known.filter(|info| {
+        let address = &info.client_address;
+        !address.is_empty() && !answered(info.node) && !asked(address)
+    });
+    others.map(|info| info.client_address.clone()).collect()
 }
 
 fn host_port(endpoint: &str) -> &str {
@@ -72,10 +75,10 @@ fn host_port(endpoint: &str) -> &str {
 fn known_addresses(answers: &[Answer]) -> BTreeMap<NodeId, String> {
     let mut addresses: BTreeMap<NodeId, String> = BTreeMap::new();
     let said = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
-    for (node, address) in said.flat_map(|status| &status.nodes) {
-        let known = addresses.entry(*node).or_default();
+    for info in said.flat_map(|status| &status.nodes) {
+        let known = addresses.entry(info.node).or_default();
         if known.is_empty() {
-            known.clone_from(address);
+            known.clone_from(&info.client_address);
         }
     }
     addresses

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::BoxFuture;
-use crate::error::RequestError;
+use crate::error::{AdminError, RequestError};
 use crate::lock::{Outcome, Request};
 use crate::mutants::{self, Mutant};
 use crate::status::NodeStatus;
@@ -23,6 +24,14 @@ pub trait Caller: Send + Sync {
         request: Request,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Outcome, CallError>>;
+
+    /// Asks the node at `endpoint` for something that only a leader can do, and waits for at most `timeout`.
+    fn administer(
+        &self,
+        endpoint: &str,
+        request: AdminRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<AdminReply, AdminError>>;
 
     /// Asks the node at `endpoint` about itself, for at most `timeout`.
     fn status(&self, endpoint: &str, timeout: Duration) -> BoxFuture<'static, Result<NodeStatus, CallError>>;

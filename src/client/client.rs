@@ -240,6 +240,10 @@ impl Client {
         self.core.env.spawn.spawn("client unlock", Box::pin(unlock));
     }
 
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.core.endpoints
+    }
+
     pub(super) fn env(&self) -> &ClientEnv {
         &self.core.env
     }

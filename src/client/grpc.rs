@@ -3,6 +3,7 @@
 //! Thousands of calls share one connection, so a call costs one entry in a map and no task. This module and those below it are the only
 //! ones of the client that know tonic. They make single attempts and never a second one.
 
+mod admin;
 mod connection;
 #[cfg(test)]
 mod double;
@@ -15,10 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{CallError, Caller};
+use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::{BoxFuture, Clock};
 use crate::env::Spawn;
 use crate::limits;
 use crate::lock::{Outcome, Request};
+use crate::error::AdminError;
 use crate::status::NodeStatus;
 use connection::Connection;
 
@@ -67,6 +70,17 @@ impl Caller for GrpcCaller {
         let connection = self.connection(endpoint);
         let timer = self.clock.sleep(timeout);
         Box::pin(async move { connection.call(&request, timer).await })
+    }
+
+    fn administer(
+        &self,
+        endpoint: &str,
+        request: AdminRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<AdminReply, AdminError>> {
+        let connection = self.connection(endpoint);
+        let timer = self.clock.sleep(timeout);
+        Box::pin(async move { connection.administer(request, timer).await })
     }
 
     fn status(&self, endpoint: &str, timeout: Duration) -> BoxFuture<'static, Result<NodeStatus, CallError>> {

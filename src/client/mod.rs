@@ -29,6 +29,7 @@
 //! fencing token along, and the resource compares.
 
 mod acquire;
+mod admin;
 mod caller;
 #[expect(
     clippy::module_inception,

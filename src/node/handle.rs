@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::admin::{AdminReply, AdminRequest};
 use crate::config::NodeConfig;
 use crate::error::{AdminError, LeaderHint, RequestError};
 use crate::lock::{Outcome, Request};
@@ -13,7 +14,7 @@ use crate::node::failure::FailureCell;
 use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::partition::actor::StatusCell;
-use crate::partition::{self, AdminRefusal, AdminReply, Event, Refusal};
+use crate::partition::{self, AdminRefusal, Event, Refusal};
 use crate::raft::{Change, Member};
 use crate::status::{NodeInfo, NodeStatus};
 use crate::storage::PeerLife;
@@ -81,28 +82,36 @@ impl NodeHandle {
         )))
     }
 
-    /// Makes a change of members in one partition, or begins to; says whether it is made already. Ask again until it is.
+    /// Does something that only the leader of a partition can do.
     ///
     /// # Errors
     /// [`AdminError`]; then nothing has happened, but where it says that it cannot know.
-    pub async fn change_member(&self, partition: PartitionId, change: Change) -> Result<bool, AdminError> {
-        self.administer(partition, |reply| Event::ChangeMember { change, reply })
-            .await
+    pub async fn administer(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        match request {
+            AdminRequest::ChangeMember(_, Change::AddLearner { .. }) if self.0.config.peer_listen.is_none() => {
+                Err(AdminError::Refused(
+                    "this node was started without --peer-listen and has no peers; start it with one first".to_owned(),
+                ))
+            }
+            AdminRequest::ChangeMember(partition, change) => self.change_member(partition, change).await,
+            AdminRequest::TransferLeader(partition, to) => self.transfer_leader(partition, to).await,
+        }
     }
 
-    /// Begins to hand leadership of a partition to `to`, or to whoever is best. Says to whom.
-    ///
-    /// # Errors
-    /// As [`NodeHandle::change_member`].
-    pub async fn transfer_leader(&self, partition: PartitionId, to: Option<NodeId>) -> Result<NodeId, AdminError> {
-        self.administer(partition, |reply| Event::TransferLeader { to, reply })
-            .await
+    async fn change_member(&self, partition: PartitionId, change: Change) -> Result<AdminReply, AdminError> {
+        let is_done = self.ask(partition, |reply| Event::ChangeMember { change, reply }).await?;
+        Ok(if is_done { AdminReply::Done } else { AdminReply::Begun })
     }
 
-    async fn administer<T: Send + 'static>(
+    async fn transfer_leader(&self, partition: PartitionId, to: Option<NodeId>) -> Result<AdminReply, AdminError> {
+        let to = self.ask(partition, |reply| Event::TransferLeader { to, reply }).await?;
+        Ok(AdminReply::HandingOverTo(to))
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         partition: PartitionId,
-        event: impl FnOnce(AdminReply<T>) -> Event,
+        event: impl FnOnce(partition::AdminReply<T>) -> Event,
     ) -> Result<T, AdminError> {
         let mailbox = self.0.router.get(partition);
         let mailbox = mailbox.ok_or(AdminError::NoPartition(partition, self.0.router.partitions()))?;
@@ -115,7 +124,7 @@ impl NodeHandle {
             }
             Ok(Err(refusal)) if refusal.is_passing() => Err(AdminError::NotNow(refusal.to_string())),
             Ok(Err(refusal)) => Err(AdminError::Refused(refusal.to_string())),
-            Err(_) => Err(AdminError::Unknown),
+            Err(_) => Err(AdminError::Unknown("the partition ended".to_owned())),
         }
     }
 

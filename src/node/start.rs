@@ -138,7 +138,7 @@ struct Met {
     remember: RememberPeer,
 }
 
-/// Listens for peers. A node that was created alone does too: others may be added to it.
+/// Listens for peers, unless there never will be any.
 async fn listen(
     env: &Env,
     config: &NodeConfig,
@@ -151,12 +151,14 @@ async fn listen(
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
     let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
     let inbound = Arc::new(Inbound::new(identity, met.peers, roster, sink, met.remember));
-    let handler = Arc::clone(&inbound);
-    let serving = env
-        .network
-        .listen(config.peer_listen.clone(), handler, until_dropped(stopped.clone()))
-        .await?;
-    env.spawn.spawn("peer listener", serving);
+    if let Some(address) = config.peer_listen.clone() {
+        let handler = Arc::clone(&inbound);
+        let serving = env
+            .network
+            .listen(address, handler, until_dropped(stopped.clone()))
+            .await?;
+        env.spawn.spawn("peer listener", serving);
+    }
     Ok(inbound)
 }
 

@@ -7,6 +7,7 @@
 //!
 //! It does no I/O and knows no connection, and decides nothing: a byte string is either a value of the domain or a [`DecodeError`].
 
+pub mod admin;
 pub mod batch;
 mod failure;
 pub mod frame;

@@ -2,10 +2,13 @@
 //!
 //! It is for people and for routing; nothing that a replica decides depends on it.
 
+use std::sync::Arc;
+
+use super::snapshot::decode_membership;
 use super::{DecodeError, check_limit, pb};
 use crate::limits;
-use crate::raft::Role;
-use crate::status::{NodeStatus, PartitionStatus};
+use crate::raft::{FollowerStatus, Role};
+use crate::status::{NodeInfo, NodeStatus, PartitionStatus};
 use crate::types::{Index, NodeId, PartitionId, Term};
 
 const ROLES: [Role; 4] = [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader];
@@ -13,9 +16,11 @@ const ROLES: [Role; 4] = [Role::Follower, Role::PreCandidate, Role::Candidate, R
 /// The public form of a status, with the version of this program.
 #[must_use]
 pub fn encode_status(status: NodeStatus) -> pb::StatusReply {
-    let node = |(node_id, address): (NodeId, String)| pb::NodeInfo {
-        node_id: node_id.0,
-        address,
+    let node = |info: NodeInfo| pb::NodeInfo {
+        node_id: info.node.0,
+        address: info.client_address,
+        peer_address: info.peer_address,
+        priority: info.priority.into(),
     };
     pb::StatusReply {
         cluster: status.cluster,
@@ -37,6 +42,17 @@ fn encode_partition(status: &PartitionStatus) -> pb::PartitionStatus {
         commit: status.commit.0,
         applied: status.applied.0,
         durable: status.durable.0,
+        base: status.base.0,
+        membership: status.membership.encode(),
+        followers: status.followers.iter().map(encode_follower).collect(),
+    }
+}
+
+const fn encode_follower(follower: &FollowerStatus) -> pb::Follower {
+    pb::Follower {
+        node_id: follower.node.0,
+        matched: follower.matched.0,
+        live: follower.is_live,
     }
 }
 
@@ -55,7 +71,12 @@ pub fn decode_status(reply: pb::StatusReply) -> Result<NodeStatus, DecodeError> 
     if reply.node_id == 0 {
         return Err(DecodeError::Missing("the node of a status"));
     }
-    let node = |node: pb::NodeInfo| (NodeId(node.node_id), node.address);
+    let node = |info: pb::NodeInfo| NodeInfo {
+        node: NodeId(info.node_id),
+        client_address: info.address,
+        peer_address: info.peer_address,
+        priority: u8::try_from(info.priority).unwrap_or(u8::MAX),
+    };
     Ok(NodeStatus {
         cluster: reply.cluster,
         node_id: NodeId(reply.node_id),
@@ -80,5 +101,16 @@ fn decode_partition(status: &pb::PartitionStatus) -> Result<PartitionStatus, Dec
         commit: Index(status.commit),
         applied: Index(status.applied),
         durable: Index(status.durable),
+        base: Index(status.base),
+        membership: Arc::new(decode_membership(&status.membership)?),
+        followers: status.followers.iter().map(decode_follower).collect(),
     })
+}
+
+const fn decode_follower(follower: &pb::Follower) -> FollowerStatus {
+    FollowerStatus {
+        node: NodeId(follower.node_id),
+        matched: Index(follower.matched),
+        is_live: follower.live,
+    }
 }

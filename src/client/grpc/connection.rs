@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// The live stream, opened when there is none; an error in words when that fails.
-    async fn pipeline(&self) -> Result<Arc<Pipeline>, String> {
+    pub(super) async fn pipeline(&self) -> Result<Arc<Pipeline>, String> {
         if let Some(live) = self.live() {
             return Ok(live);
         }
