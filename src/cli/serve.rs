@@ -3,6 +3,8 @@
 //! Ends with 0 when it was asked, 1 when it could not start, 74 when it failed while it ran: then it answers nothing more, and what starts it
 //! again decides whether to.
 
+mod join;
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::cli::settings::{ServeConfig, Settings};
 use crate::cli::signals::Signals;
 use crate::clock::{BoxFuture, Clock, SystemClock};
 use crate::env::{Spawn, TokioSpawn};
-use crate::node::Node;
+use crate::node::{Node, NodeFailure};
 
 /// A stop that takes longer is broken off: everything acknowledged is durable in any case.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -80,6 +82,11 @@ async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> 
     let mut signals = Signals::catch()?;
     let parent_gone = parent_gone(with_parent);
     let env = seams::production_env(&config.data_dir)?;
+    let config = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(Exit::Yes),
+        config = join::complete(config, &env) => config?,
+    };
     let node = tokio::select! {
         biased;
         _ = signals.next() => return Ok(Exit::Yes),
@@ -93,9 +100,11 @@ async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> 
         }
     };
     print(&announcement(&config))?;
+    let settling = join::settle(&config, &node);
     let result = tokio::select! {
         biased;
-        failure = node.failed() => Err(Failure::new(Exit::NodeFailed, failure)),
+        failure = node.failed() => ended(failure),
+        Err(failure) = settling => Err(failure),
         _ = signals.next() => Ok(Exit::Yes),
         () = parent_gone => Ok(Exit::Yes),
     };
@@ -106,6 +115,17 @@ async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> 
         () = async { tokio::join!(node.stop(), clients.stop()); } => {}
     }
     result
+}
+
+/// How a node that ended by itself ends its process: one that was removed has done all that it should.
+fn ended(failure: NodeFailure) -> Result<Exit, Failure> {
+    match failure {
+        NodeFailure::Removed => {
+            note(failure);
+            Ok(Exit::Yes)
+        }
+        failure => Err(Failure::new(Exit::NodeFailed, failure)),
+    }
 }
 
 /// The listener for clients, and the way to end it.
@@ -140,10 +160,9 @@ impl Clients {
 /// The one line on stdout: from now on the node can be reached.
 fn announcement(config: &ServeConfig) -> String {
     let node = &config.node;
-    let peers = if node.voters.len() == 1 {
-        "no peers".to_owned()
-    } else {
-        format!("peers on {}", node.peer_listen)
+    let peers = match &node.peer_listen {
+        None => "no peers".to_owned(),
+        Some(address) => format!("peers on {address}"),
     };
     let data = config.data_dir.display();
     format!(

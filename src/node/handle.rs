@@ -128,10 +128,18 @@ impl NodeHandle {
         }
     }
 
-    /// The partitions in which this node is no voter yet.
+    /// This node's id, the address that its peers reach it at, and its priority.
     #[must_use]
-    pub fn not_voting(&self) -> Vec<PartitionId> {
-        self.0.roster.not_voting(self.0.config.node_id)
+    pub fn own_place(&self) -> (NodeId, String, u8) {
+        let config = &self.0.config;
+        (config.node_id, config.peer_address.clone(), config.priority)
+    }
+
+    /// The partitions in which this node is no voter yet, or one at another address or of another priority.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<PartitionId> {
+        let (node, address, priority) = self.own_place();
+        self.0.roster.unsettled(node, &address, priority)
     }
 
     /// How often the node has started on its data directory.

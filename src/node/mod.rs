@@ -8,6 +8,7 @@ mod handle;
 mod locks;
 mod roster;
 mod router;
+pub mod settle;
 mod start;
 mod ticker;
 

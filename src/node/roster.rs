@@ -11,7 +11,7 @@ use crate::network::{Peers, Roster};
 use crate::node::NodeFailure;
 use crate::node::failure::FailureCell;
 use crate::partition::Members;
-use crate::raft::{Member, Standing};
+use crate::raft::Member;
 use crate::types::{NodeId, PartitionId};
 
 /// The members of all partitions.
@@ -69,19 +69,17 @@ impl NodeRoster {
         members.map(|(node, member)| (*node, member.clone())).collect()
     }
 
-    /// The partitions in which `node` is no voter yet.
+    /// The partitions in which `node` is no voter at this address and of this priority.
     #[must_use]
-    pub fn not_voting(&self, node: NodeId) -> Vec<PartitionId> {
-        let votes = |members: &Option<Members>| {
-            let standing = members.as_ref().and_then(|members| members.applied.standing(node));
-            standing == Some(Standing::Voter)
+    pub fn unsettled(&self, node: NodeId, address: &str, priority: u8) -> Vec<PartitionId> {
+        let is_settled = |members: &Members| {
+            let member = members.applied.members().get(&node);
+            member.is_some_and(|member| member.is_voter && member.address == address && member.priority == priority)
         };
         let state = self.lock();
         let partitions = (0..).map(PartitionId).zip(&state.partitions);
-        partitions
-            .filter(|(_, members)| !votes(members))
-            .map(|(partition, _)| partition)
-            .collect()
+        let unsettled = partitions.filter(|(_, members)| !members.as_ref().is_some_and(is_settled));
+        unsettled.map(|(partition, _)| partition).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
