@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::note;
-use crate::cli::seams;
 use crate::cli::settings::ServeConfig;
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
@@ -27,7 +26,7 @@ pub async fn complete(mut config: ServeConfig, env: &Env) -> Result<ServeConfig,
     let known = storage::stored_identity(env).map_err(|error| Failure::new(Exit::No, error))?;
     let (cluster, partitions) = match known {
         Some(known) => known,
-        None => ask(&client(endpoints.clone())?).await,
+        None => ask(&client(endpoints.clone()).await?).await,
     };
     config.node.cluster = cluster;
     config.node.partitions = partitions;
@@ -64,13 +63,13 @@ pub async fn settle(config: &ServeConfig, node: &Node) -> Result<(), Failure> {
         let mut endpoints = vec![config.node.client_address.clone()];
         endpoints.extend(config.join.clone().unwrap_or_default());
         let clock = std::sync::Arc::new(SystemClock) as _;
-        let settled = settle::settle(&handle, &client(endpoints)?, &clock, &|words| note(words)).await;
+        let settled = settle::settle(&handle, &client(endpoints).await?, &clock, &|words| note(words)).await;
         settled.map_err(|error| Failure::new(Exit::No, format_args!("this node cannot take its place: {error}")))?;
     }
     std::future::pending().await
 }
 
-fn client(endpoints: Vec<String>) -> Result<Client, Failure> {
-    let client = Client::new(seams::client_env(), endpoints);
+async fn client(endpoints: Vec<String>) -> Result<Client, Failure> {
+    let client = Client::connect(endpoints).await;
     client.map_err(|error| Failure::new(Exit::Usage, error))
 }
