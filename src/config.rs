@@ -52,6 +52,38 @@ pub struct NodeConfig {
     pub election_ticks: u32,
     /// The log keeps so many group commits as they were written; past it the oldest are collected.
     pub log_blobs_max: usize,
+    /// How much a partition keeps, and how often it saves.
+    pub keeping: Keeping,
+}
+
+/// How much a partition keeps of its log, and how often it saves its state. The defaults are right for a server; simulation takes less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Rows are saved once so many have changed,
+    pub save_rows: usize,
+    /// or so many ticks after the last time, if anything was applied.
+    pub save_ticks: u32,
+    /// The log is compacted in steps of at least so many entries.
+    pub compact_entries: u64,
+    /// At most so many entries are kept for followers that are out of reach,
+    pub log_entries_max: u64,
+    /// and at most so many bytes of them.
+    pub log_bytes_max: u64,
+    /// The most bytes of rows in one message of a snapshot, though it has at least one row.
+    pub snapshot_bytes_max: usize,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            save_rows: 8 * 1024,
+            save_ticks: 100,
+            compact_entries: 1024,
+            log_entries_max: limits::LOG_ENTRIES_KEPT_MAX,
+            log_bytes_max: limits::LOG_BYTES_KEPT_MAX,
+            snapshot_bytes_max: limits::SNAPSHOT_ROWS_BYTES_MAX,
+        }
+    }
 }
 
 /// A setting that cannot be used, with its value and what to do.

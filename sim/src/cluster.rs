@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kapu::clock::BoxFuture;
-use kapu::config::{ELECTION_TICKS, HEARTBEAT_TICKS, NodeConfig};
+use kapu::config::{ELECTION_TICKS, HEARTBEAT_TICKS, Keeping, NodeConfig};
 use kapu::env::Env;
 use kapu::node::NodeHandle;
 use kapu::status::NodeStatus;
@@ -34,6 +34,15 @@ use crate::world::{true_ns, true_sleep};
 
 /// So few that every run collects garbage many times.
 const LOG_BLOBS_MAX: usize = 100;
+/// So little that every run compacts many times, and that who was away for long needs a snapshot of many messages.
+const KEEPING: Keeping = Keeping {
+    save_rows: 64,
+    save_ticks: 15,
+    compact_entries: 20,
+    log_entries_max: 300,
+    log_bytes_max: 64 * 1024,
+    snapshot_bytes_max: 300,
+};
 /// A clean stop that takes longer is a kill.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -231,13 +240,16 @@ impl Cluster {
             cluster: "sim".to_owned(),
             node_id: NodeId(node),
             client_address: node_address(node, CLIENT_PORT).to_string(),
-            peer_listen: node_address(node, PEER_PORT).to_string(),
+            peer_listen: Some(node_address(node, PEER_PORT).to_string()),
+            peer_address: node_address(node, PEER_PORT).to_string(),
+            priority: 1,
             voters: self.nodes().map(peer).collect(),
             partitions: options.partitions,
             tick: Duration::from_millis(options.election_ms) / ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
             election_ticks: ELECTION_TICKS,
             log_blobs_max: LOG_BLOBS_MAX,
+            keeping: KEEPING,
         };
         config.checked().expect("options are within the limits")
     }

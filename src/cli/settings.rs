@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::cli::duration;
 use crate::cli::exit::{Exit, Failure};
-use crate::config::{self, ConfigError, NodeConfig};
+use crate::config::{self, ConfigError, Keeping, NodeConfig};
 use crate::limits;
 use crate::raft::membership::PRIORITY_DEFAULT;
 use crate::types::NodeId;
@@ -151,6 +151,7 @@ impl Settings {
             heartbeat_ticks: config::HEARTBEAT_TICKS,
             election_ticks: config::ELECTION_TICKS,
             log_blobs_max: limits::WAL_BLOBS_MAX,
+            keeping: Keeping::default(),
         };
         let data_dir = self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into());
         Ok(ServeConfig {

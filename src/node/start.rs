@@ -74,7 +74,10 @@ impl Node {
             outbound: Arc::new(ToPeers(Arc::clone(&roster))),
             observer,
             spawn: Arc::clone(&env.spawn),
-            snapshots: SnapshotShared::new(Arc::new(|| Box::new(LockMachine::default()))),
+            snapshots: SnapshotShared::new(
+                Arc::new(|| Box::new(LockMachine::default())),
+                config.keeping.snapshot_bytes_max,
+            ),
             on_members: Arc::new(move |partition, members| on_members.set(partition, members)),
             on_failure: unreadable(&failure),
         };
@@ -229,7 +232,7 @@ impl ActorStart<'_> {
             Box::new(reader),
             rng,
         );
-        let core = Core::new(partition, raft, Box::new(machine), mark);
+        let core = Core::new(partition, raft, Box::new(machine), mark).with_keeping(self.config.keeping);
         Ok(Actor::new(partition, core, mailbox.clone(), inbox, self.shared.clone()))
     }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use self::keeping::Checkpoints;
 use self::members::Balance;
 pub use self::members::Members;
+use crate::config::Keeping;
 use crate::machine::{Row, StateMachine};
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Reply};
@@ -70,6 +71,7 @@ pub struct Core {
     applied: Position,
     log_time: LogTime,
     saved: StateMark,
+    keeping: Keeping,
     saving: bool,
     ticks_since_save: u32,
     checkpoints: Checkpoints,
@@ -100,6 +102,7 @@ impl Core {
             applied: mark.applied,
             log_time: mark.log_time,
             saved: mark,
+            keeping: Keeping::default(),
             saving: false,
             ticks_since_save: 0,
             checkpoints: Checkpoints::default(),
@@ -111,6 +114,13 @@ impl Core {
             hand_over: None,
             watched: false,
         }
+    }
+
+    /// Keeps and saves so much from now on, and not the default.
+    #[must_use]
+    pub const fn with_keeping(mut self, keeping: Keeping) -> Self {
+        self.keeping = keeping;
+        self
     }
 
     /// From now on the effects tell what was applied.

@@ -464,11 +464,11 @@ impl Log {
         self.reset = Some(at);
     }
 
-    /// Up to this entry the log is over its limits, or over `times` as much, whoever may still want it.
+    /// Up to this entry the log is more than `entries_max` or `bytes_max`.
     #[must_use]
-    pub fn surplus(&self, times: u64) -> Index {
-        let by_count = Index(self.last.index.0.saturating_sub(times * limits::LOG_ENTRIES_KEPT_MAX));
-        by_count.max(self.sizes.surplus(times * limits::LOG_BYTES_KEPT_MAX))
+    pub fn surplus(&self, entries_max: u64, bytes_max: u64) -> Index {
+        let by_count = Index(self.last.index.0.saturating_sub(entries_max));
+        by_count.max(self.sizes.surplus(bytes_max))
     }
 }
 

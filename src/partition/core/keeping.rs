@@ -2,18 +2,12 @@
 //! takes the place of both.
 
 use super::{Core, Effects};
+use crate::config::Keeping;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::SnapshotEnd;
 use crate::storage::StateMark;
 use crate::types::Index;
-
-/// Rows are saved once so many have changed,
-const SAVE_ROWS: usize = 8 * 1024;
-/// or so many ticks after the last time, if anything was applied.
-const SAVE_TICKS: u32 = 100;
-/// The log is compacted in steps of at least so many entries.
-const COMPACT_ENTRIES: u64 = 1024;
 
 /// Called when everything that was applied by then is saved.
 pub type Saved = Box<dyn FnOnce() + Send>;
@@ -48,7 +42,10 @@ impl Core {
     pub(super) fn save_state(&mut self, effects: &mut Effects) {
         let news = self.applied > self.saved.applied;
         let wanted = !self.checkpoints.0.is_empty();
-        let due = wanted || self.ticks_since_save >= SAVE_TICKS || self.machine.changes() >= SAVE_ROWS;
+        let Keeping {
+            save_rows, save_ticks, ..
+        } = self.keeping;
+        let due = wanted || self.ticks_since_save >= save_ticks || self.machine.changes() >= save_rows;
         if self.saving || !news || !due {
             return;
         }
@@ -66,14 +63,21 @@ impl Core {
     /// that is not live. What follows an open snapshot stays as long as it can, or who receives that would need another one.
     pub(super) fn compact(&mut self, effects: &mut Effects) {
         let log = self.raft.log();
-        let wanted = self.raft.held_by_live().max(log.surplus(1));
+        let Keeping {
+            log_entries_max,
+            log_bytes_max,
+            compact_entries,
+            ..
+        } = self.keeping;
+        let surplus = |times| log.surplus(times * log_entries_max, times * log_bytes_max);
+        let wanted = self.raft.held_by_live().max(surplus(1));
         let wanted = match self.snapshots.pinned() {
-            Some(at) => wanted.min(at.index).max(log.surplus(limits::LOG_KEPT_FOR_SNAPSHOT_MAX)),
+            Some(at) => wanted.min(at.index).max(surplus(limits::LOG_KEPT_FOR_SNAPSHOT_MAX)),
             None => wanted,
         };
         let saved = mutants::either(Mutant::LogCutAboveState, self.applied.index, self.saved.applied.index);
         let through = wanted.min(saved);
-        if through.0 >= log.base().index.0 + COMPACT_ENTRIES {
+        if through.0 >= log.base().index.0 + compact_entries {
             effects.compact = Some(self.raft.compact(through));
         }
     }

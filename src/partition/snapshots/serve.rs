@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::partition::event::Event;
 use crate::partition::mailbox::Mailbox;
@@ -14,7 +13,7 @@ use crate::types::NodeId;
 /// Who wants the rows after which key.
 pub type Wanted = (NodeId, Bytes);
 
-/// Reads what is wanted until nobody can want anything any more.
+/// Reads what is wanted, at most `bytes_max` bytes at a time, until nobody can want anything any more.
 ///
 /// # Errors
 /// [`StorageError`] when a row cannot be read.
@@ -22,18 +21,19 @@ pub async fn run(
     snapshot: Box<dyn StateSnapshot>,
     mut wanted: mpsc::Receiver<Wanted>,
     mailbox: Mailbox,
+    bytes_max: usize,
 ) -> Result<(), StorageError> {
     while let Some((to, after)) = wanted.recv().await {
-        let rows = read(&*snapshot, after)?;
+        let rows = read(&*snapshot, after, bytes_max)?;
         mailbox.push(Event::SnapshotRead { to, rows });
     }
     Ok(())
 }
 
-fn read(snapshot: &dyn StateSnapshot, after: Bytes) -> Result<SnapshotRows, StorageError> {
+fn read(snapshot: &dyn StateSnapshot, after: Bytes, bytes_max: usize) -> Result<SnapshotRows, StorageError> {
     let mark = snapshot.mark();
     let from = Some(&after[..]).filter(|after| !after.is_empty());
-    let mut rows = snapshot.rows(from, limits::SNAPSHOT_ROWS_BYTES_MAX)?;
+    let mut rows = snapshot.rows(from, bytes_max)?;
     let is_last = match rows.last() {
         Some((key, _)) => snapshot.rows(Some(key), 1)?.is_empty(),
         None => true,

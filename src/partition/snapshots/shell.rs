@@ -20,16 +20,19 @@ use crate::types::PartitionId;
 pub struct SnapshotShared {
     /// Makes the machine that a received state is put into.
     pub new_machine: NewMachine,
+    /// The most bytes of rows in one message.
+    bytes_max: usize,
     /// How many more may be received at the moment.
     receiving: Arc<Semaphore>,
 }
 
 impl SnapshotShared {
-    /// For a node whose partitions have such machines.
+    /// For a node whose partitions have such machines and send so many bytes of rows at a time.
     #[must_use]
-    pub fn new(new_machine: NewMachine) -> Self {
+    pub fn new(new_machine: NewMachine, bytes_max: usize) -> Self {
         Self {
             new_machine,
+            bytes_max,
             receiving: Arc::new(Semaphore::new(limits::SNAPSHOTS_RECEIVED_MAX)),
         }
     }
@@ -67,7 +70,7 @@ impl SnapshotTasks {
         let at = snapshot.mark().applied;
         let (serving, wanted) = mpsc::channel(limits::SNAPSHOT_REQUESTS_MAX);
         self.serving = Some(serving);
-        let task = serve::run(snapshot, wanted, mailbox.clone());
+        let task = serve::run(snapshot, wanted, mailbox.clone(), shared.snapshots.bytes_max);
         spawn(shared, "kapu-snapshot-serve", task);
         mailbox.push(Event::SnapshotOpened(at));
     }
