@@ -333,6 +333,7 @@ impl Raft {
         Some(Persist {
             id,
             hard_state,
+            reset: None,
             entries: self.log.take_unwritten(id),
         })
     }

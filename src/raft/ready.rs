@@ -1,6 +1,6 @@
 //! What a replica wants done after a batch of events, in an order that is part of the type.
 
-use crate::raft::message::{Entry, HardState, Message};
+use crate::raft::message::{Entry, HardState, Message, Position};
 use crate::types::{Index, NodeId, PersistId, Term};
 
 /// One write to the log store.
@@ -13,7 +13,9 @@ pub struct Persist {
     pub id: PersistId,
     /// The new term and vote, when they changed.
     pub hard_state: Option<HardState>,
-    /// Consecutive entries; may be empty.
+    /// When set, the log is replaced as a whole: it is empty, and begins after this position.
+    pub reset: Option<Position>,
+    /// Consecutive entries, which follow `reset` where it is set; may be empty.
     pub entries: Vec<Entry>,
 }
 
