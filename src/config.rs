@@ -121,7 +121,9 @@ pub enum ConfigError {
     #[error("give either the nodes that a new cluster is created with, or a cluster to join, and not both")]
     JoinWithPeers,
     /// A node that is to be added, but no word on its id.
-    #[error("say with --node-id which id the new node gets: ids only grow, so give one that no node of the cluster ever had")]
+    #[error(
+        "say with --node-id which id the new node gets: ids only grow, so give one that no node of the cluster ever had"
+    )]
     WhichNewNode,
     /// More nodes than a cluster may have.
     #[error("{0} nodes are too many; a cluster has at most {max}", max = limits::NODES_MAX)]

@@ -16,10 +16,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::transport::Server;
 use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::BoxFuture;
 use crate::env::NetworkError;
@@ -34,6 +30,10 @@ use cluster::ClusterApi;
 use lock::LockApi;
 use pb::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER_SERVICE};
 use pb::lock_service_server::LockServiceServer;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::transport::Server;
 
 /// A client on whose connection nothing comes back for this long, twice, is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -122,4 +122,3 @@ impl Service<http::Request<Body>> for Door {
         }
     }
 }
-

@@ -35,7 +35,9 @@ impl Client {
         let request = AdminRequest::TransferLeader(partition, to);
         match self.administer(request, |_| true).await? {
             AdminReply::HandingOverTo(node) => Ok(node),
-            AdminReply::Done | AdminReply::Begun => Err(AdminError::Unknown("the node answers another question".to_owned())),
+            AdminReply::Done | AdminReply::Begun => {
+                Err(AdminError::Unknown("the node answers another question".to_owned()))
+            }
         }
     }
 
@@ -52,10 +54,10 @@ impl Client {
             let endpoint = hinted.take().or_else(|| endpoints.next().cloned());
             let endpoint = endpoint.expect("a client has an endpoint");
             let left = self.timeout().saturating_sub(self.now().saturating_sub(started));
-            let attempt = self
-                .env()
-                .caller
-                .administer(endpoint.as_str(), request.clone(), left.min(ATTEMPT_TIMEOUT_MAX));
+            let attempt =
+                self.env()
+                    .caller
+                    .administer(endpoint.as_str(), request.clone(), left.min(ATTEMPT_TIMEOUT_MAX));
             let why = match attempt.await {
                 Ok(reply) if is_enough(reply) => return Ok(reply),
                 Ok(_) => {

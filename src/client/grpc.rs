@@ -19,9 +19,9 @@ use super::{CallError, Caller};
 use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::{BoxFuture, Clock};
 use crate::env::Spawn;
+use crate::error::AdminError;
 use crate::limits;
 use crate::lock::{Outcome, Request};
-use crate::error::AdminError;
 use crate::status::NodeStatus;
 use connection::Connection;
 

@@ -99,7 +99,9 @@ impl NodeHandle {
     }
 
     async fn change_member(&self, partition: PartitionId, change: Change) -> Result<AdminReply, AdminError> {
-        let is_done = self.ask(partition, |reply| Event::ChangeMember { change, reply }).await?;
+        let is_done = self
+            .ask(partition, |reply| Event::ChangeMember { change, reply })
+            .await?;
         Ok(if is_done { AdminReply::Done } else { AdminReply::Begun })
     }
 

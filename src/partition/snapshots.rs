@@ -25,6 +25,7 @@ use crate::limits;
 use crate::machine::StateMachine;
 use crate::mutants::{self, Mutant};
 use crate::raft::{Body, Message, Position, Raft, SnapshotEnd, SnapshotRows};
+use crate::storage::StateMark;
 use crate::types::NodeId;
 
 /// What is to be done for a snapshot.
@@ -203,23 +204,25 @@ impl Snapshots {
 
     /// The state that is whole, if one is and `raft` still needs it: from now on nothing else may happen to the partition until it is
     /// installed.
-    pub fn begin_install(&mut self, raft: &Raft) -> Option<(Position, &SnapshotEnd)> {
-        let incoming = self.incoming.as_mut()?;
-        if !matches!(incoming.stage, Stage::Whole(_)) || !raft.hard_state_is_durable() {
+    pub fn begin_install(&mut self, raft: &Raft) -> Option<StateMark> {
+        let is_whole =
+            |incoming: &mut Incoming| matches!(incoming.stage, Stage::Whole(_)) && raft.hard_state_is_durable();
+        let mut incoming = self.incoming.take_if(is_whole)?;
+        let Stage::Whole(finished) = incoming.stage else {
             return None;
-        }
+        };
         if !raft.needs_snapshot(incoming.at) {
-            self.incoming = None;
             self.steps.push(Step::Abandon);
             return None;
         }
-        if let Stage::Whole(finished) = std::mem::replace(&mut incoming.stage, Stage::Preparing) {
-            incoming.stage = Stage::Installing(finished);
-        }
-        match &incoming.stage {
-            Stage::Installing(finished) => Some((incoming.at, &finished.end)),
-            _ => None,
-        }
+        let mark = StateMark {
+            applied: incoming.at,
+            log_time: finished.end.log_time,
+            membership: finished.end.membership.clone(),
+        };
+        incoming.stage = Stage::Installing(finished);
+        self.incoming = Some(incoming);
+        Some(mark)
     }
 
     /// Whether a state is being installed.

@@ -3,7 +3,7 @@
 //! Nothing is decided from a directory that might not be ours: every difference is an error with both values. The node's start is counted
 //! durably before anything else may happen (the incarnation), so that no two runs of a node are ever mistaken for one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,12 +15,13 @@ use super::redb::log::RedbLog;
 use super::redb::log_file::LogFile;
 use super::redb::meta::Meta;
 use super::redb::state::RedbState;
-use super::redb::{LOG_FILE, STATE_FILE};
+use super::redb::{LOG_FILE, STATE_FILE, state_file};
 use super::{Counters, FailureHandler, LogStore, PeerLife, RememberPeer, StateStore, StorageError};
 use crate::clock::BoxFuture;
 use crate::env::Env;
 use crate::limits;
 use crate::mutants::{self, Mutant};
+use crate::raft::Membership;
 use crate::types::{Incarnation, NodeId, StorageId};
 
 /// Who the node is, as far as its data must agree.
@@ -32,8 +33,8 @@ pub struct Identity {
     pub node_id: NodeId,
     /// How many partitions the cluster has.
     pub partitions: u32,
-    /// Every voter, this node included.
-    pub voters: BTreeSet<NodeId>,
+    /// Who belongs to the cluster when the directory is created, and never looked at again. Empty for a node that is to be added.
+    pub membership: Membership,
 }
 
 /// How much room storage takes. The defaults are right for a server; tests take less.
@@ -47,6 +48,8 @@ pub struct Options {
     pub wal_blobs_max: usize,
     /// The most bytes of group commits kept as they were written.
     pub wal_bytes_max: usize,
+    /// The most leftover rows of the state that are removed at once.
+    pub leftover_rows_max: usize,
 }
 
 impl Default for Options {
@@ -56,6 +59,7 @@ impl Default for Options {
             state_cache_bytes: limits::STATE_CACHE_BYTES_MAX,
             wal_blobs_max: limits::WAL_BLOBS_MAX,
             wal_bytes_max: limits::WAL_BYTES_MAX,
+            leftover_rows_max: limits::LEFTOVER_ROWS_MAX,
         }
     }
 }
@@ -76,7 +80,9 @@ pub struct Opened {
     pub peers: BTreeMap<NodeId, PeerLife>,
     /// Keeps such lives.
     pub remember_peer: RememberPeer,
-    /// Completes when every handle on `log` and `state` is gone, what they were given is written, and both files are closed.
+    /// Who belonged to the cluster when the directory was created, whatever is said today.
+    pub initial_membership: Membership,
+    /// Completes when every handle on `log` and `state`, snapshots too, is gone, what they were given is written, and both files are closed.
     pub closed: BoxFuture<'static, ()>,
 }
 
@@ -88,6 +94,21 @@ pub struct Opened {
 /// [`StorageError`] says which file, what is wrong, and what to do.
 pub fn open(env: &Env, identity: &Identity, on_failure: FailureHandler) -> Result<Opened, StorageError> {
     open_with(env, identity, on_failure, Options::default())
+}
+
+/// The name of the cluster that the data directory of `env` belongs to, and how many partitions it has; none when it is new.
+///
+/// # Errors
+/// As [`open`].
+pub fn stored_identity(env: &Env) -> Result<Option<(String, u32)>, StorageError> {
+    let log = NamedDatabase::open(&*env.disk, LOG_FILE, limits::LOG_CACHE_BYTES_MAX)?;
+    let stored = {
+        let transaction = log.begin_write()?;
+        let meta = Meta::open(&log, &transaction)?;
+        if meta.is_new()? { None } else { Some(meta.cluster()?) }
+    };
+    log.close();
+    Ok(stored)
 }
 
 /// Opens a data directory with other options.
@@ -113,7 +134,7 @@ pub fn open_with(
         bytes_max: options.wal_bytes_max,
     };
     let (log, log_closed) = RedbLog::start(env, log, identity.partitions, bounds, Arc::clone(&on_failure))?;
-    let (state, state_closed) = RedbState::start(env, state, on_failure);
+    let (state, state_closed) = RedbState::start(env, state, options.leftover_rows_max, on_failure)?;
     Ok(Opened {
         log_counters: log.counters(),
         remember_peer: log.remember_peer(),
@@ -122,6 +143,7 @@ pub fn open_with(
         storage_id: start.storage_id,
         incarnation: start.incarnation,
         peers: start.peers,
+        initial_membership: start.initial_membership,
         closed: Box::pin(async move {
             // An error says that the task was dropped, and with it the file.
             let _ = log_closed.await;
@@ -135,6 +157,7 @@ struct Start {
     storage_id: StorageId,
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, PeerLife>,
+    initial_membership: Membership,
     has_state: bool,
 }
 
@@ -144,11 +167,13 @@ fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Star
         let mut meta = Meta::open(log, &transaction)?;
         if meta.is_new()? {
             meta.create(identity, StorageId(env.rng("storage id").random()))?;
+            meta.set_initial_membership(&identity.membership)?;
         }
         Start {
             storage_id: meta.check(identity)?,
             incarnation: meta.count_start(env.rng("incarnation").random())?,
-            peers: known_peers(&meta, identity)?,
+            initial_membership: meta.initial_membership()?,
+            peers: known_peers(&meta)?,
             has_state: meta.has_state()?,
         }
     };
@@ -157,18 +182,12 @@ fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Star
     Ok(start)
 }
 
-/// What is known of the other voters. A directory of an older kapu knows nothing, as a new one does.
-fn known_peers(meta: &Meta<'_>, identity: &Identity) -> Result<BTreeMap<NodeId, PeerLife>, StorageError> {
-    let mut peers = BTreeMap::new();
+/// What is known of every peer that was ever met.
+fn known_peers(meta: &Meta<'_>) -> Result<BTreeMap<NodeId, PeerLife>, StorageError> {
     if mutants::on(Mutant::PeersForgotten) {
-        return Ok(peers);
+        return Ok(BTreeMap::new());
     }
-    for &peer in &identity.voters {
-        if let Some(life) = meta.peer(peer)? {
-            peers.insert(peer, life);
-        }
-    }
-    Ok(peers)
+    meta.peers()
 }
 
 fn check_state(state: &NamedDatabase, identity: &Identity, start: &Start) -> Result<(), StorageError> {
@@ -191,7 +210,7 @@ fn check_state(state: &NamedDatabase, identity: &Identity, start: &Start) -> Res
             )));
         }
     }
-    RedbState::create_tables(state, &transaction)?;
+    state_file::create_tables(state, &transaction)?;
     state.commit(transaction)
 }
 

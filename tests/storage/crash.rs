@@ -3,20 +3,19 @@
 //! A random workload runs on the simulated disk until it dies. What is found afterwards must be the state after one of the operations, the
 //! same one for all partitions, and not before the last that was completed. The seed is printed with every failure.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use kapu::machine::Row;
-use kapu::storage::{self, LogStore, Opened, Options, StateMark, StateStore, StateWrite, StorageError};
-use kapu::types::{Incarnation, LogTime, PartitionId};
+use kapu::storage::{self, LogStore, Opened, Options, StateSnapshot, StateStore, StorageError};
+use kapu::types::{Incarnation, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::Platters;
 use crate::model::{Model, Op};
-use crate::support::{at, env_with_tasks, identity, log_write, runtime, small_options};
+use crate::state_model::{self, Rows, StateModel};
+use crate::support::{env_with_tasks, identity, log_write, runtime, small_options};
 
 const PARTITIONS: u32 = 3;
 /// Seeds whose every sync is a place to crash.
@@ -26,6 +25,10 @@ const CHAIN_SEEDS: u64 = 20;
 const CHAIN_CRASHES: u64 = 25;
 /// Operations between two crashes.
 const OPERATIONS: usize = 40;
+/// More leftovers than one step removes.
+const LEFT_ROWS_MIN: usize = 5;
+/// Long enough for all leftovers of such a life to be removed.
+const IDLE_TURNS: usize = 200;
 
 /// What was asked for and what was answered since the last recovery, and what was there before.
 struct Expectation {
@@ -36,18 +39,16 @@ struct Expectation {
     incarnation: Incarnation,
 }
 
-type Rows = BTreeMap<Bytes, Bytes>;
-
-/// The rows of one partition after each write; the first is what was there before.
+/// One partition after each operation; the first is what was there before.
 struct StateExpectation {
-    versions: Vec<(StateMark, Rows)>,
+    versions: Vec<StateModel>,
     completed: Arc<AtomicUsize>,
 }
 
 impl Default for StateExpectation {
     fn default() -> Self {
         Self {
-            versions: vec![(StateMark::default(), Rows::new())],
+            versions: vec![StateModel::default()],
             completed: Arc::default(),
         }
     }
@@ -73,14 +74,17 @@ impl Expectation {
             Op::Write {
                 partition,
                 hard_state,
+                reset,
                 entries,
             } => {
                 let place = self.log_ops.len();
                 let completed = Arc::clone(&self.log_completed);
-                log.write(log_write(partition, hard_state, entries, move || {
+                let mut write = log_write(partition, hard_state, entries, move || {
                     let before = completed.swap(place, Ordering::SeqCst);
                     assert!(before < place, "write {place} completed after {before}");
-                }));
+                });
+                write.persist.reset = reset;
+                log.write(write);
             }
         }
     }
@@ -89,33 +93,46 @@ impl Expectation {
         let partition = rng.random_range(0..PARTITIONS);
         let expected = &mut self.state[partition as usize];
         let place = expected.versions.len();
-        let (mark, mut rows) = expected.versions[place - 1].clone();
-        let index = mark.applied.index.0 + 1;
-        let mark = StateMark {
-            applied: at(1, index),
-            log_time: LogTime(index * 3),
-        };
-        let mut changes = Vec::new();
-        for _ in 0..rng.random_range(0..4) {
-            let key = Bytes::from(vec![rng.random_range(0..10_u8)]);
-            let value = rng
-                .random_bool(0.7)
-                .then(|| Bytes::from(vec![rng.random(); rng.random_range(0..2000)]));
-            match &value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(&key),
-            };
-            changes.push(Row { key, value });
-        }
-        expected.versions.push((mark, rows));
+        let mut version = expected.versions[place - 1].clone();
+        let op = version.draw(rng);
+        version.apply(&op);
+        expected.versions.push(version);
         let completed = Arc::clone(&expected.completed);
         let done = Box::new(move || assert_eq!(completed.swap(place, Ordering::SeqCst), place - 1));
-        state.write(StateWrite {
-            partition: PartitionId(partition),
-            mark,
-            rows: changes,
-            done,
-        });
+        op.submit(state, PartitionId(partition), done);
+    }
+
+    /// A snapshot, with what it must hold: one of the states since the last that was completed. None after the power failed.
+    fn snapshot(&self, state: &dyn StateStore, rng: &mut StdRng) -> Option<(Box<dyn StateSnapshot>, Rows)> {
+        let partition = rng.random_range(0..PARTITIONS);
+        let snapshot = state.snapshot(PartitionId(partition)).ok()?;
+        let rows = state_model::rows_of(&*snapshot, rng.random_range(0..3000)).ok()?;
+        let expected = &self.state[partition as usize];
+        let completed = expected.completed.load(Ordering::SeqCst);
+        let fits = |version: &StateModel| version.loaded.mark == *snapshot.mark() && version.rows == rows;
+        assert!(
+            expected.versions[completed..].iter().any(fits),
+            "a snapshot is of one moment"
+        );
+        Some((snapshot, rows))
+    }
+
+    /// The workload since the last recovery did everything that there is to crash in.
+    fn check_variety(&self) {
+        let is_reset = |op: &Op| matches!(op, Op::Write { reset: Some(_), .. });
+        assert!(self.log_ops.iter().any(is_reset), "the log is replaced");
+        let steps = || self.state.iter().flat_map(|state| state.versions.windows(2));
+        let installs = |pair: &[StateModel]| pair[0].rows.len() > LEFT_ROWS_MIN && pair[1].loaded.installed;
+        assert!(
+            steps().any(installs),
+            "a snapshot replaces rows, which go in several steps"
+        );
+        let staged = |state: &StateModel| state.staging.as_ref().map(|(at, _)| *at);
+        let overtakes = |pair: &[StateModel]| match (staged(&pair[0]), staged(&pair[1])) {
+            (Some(was), Some(is)) => was != is,
+            _ => false,
+        };
+        assert!(steps().any(overtakes), "a snapshot overtakes another");
     }
 
     /// Checks what was found after a crash, and goes on from there.
@@ -152,18 +169,12 @@ impl Expectation {
 
 impl StateExpectation {
     fn check(&mut self, state: &dyn StateStore, partition: PartitionId) {
-        let mut rows = Rows::new();
-        let mark = state.load(partition, &mut |key, value| {
-            rows.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-            Ok(())
-        });
-        let found = (mark.expect("state is readable"), rows);
+        let found = StateModel::found(state, partition).expect("state is readable");
         let completed = self.completed.swap(0, Ordering::SeqCst);
-        let place = self.versions.iter().position(|version| *version == found);
-        let place = place.expect("rows and mark are those of one write");
+        let possible = &self.versions[completed..];
         assert!(
-            place >= completed,
-            "the state went back from write {completed} to {place}"
+            possible.contains(&found),
+            "what is found is what an operation left, no earlier than the last completed"
         );
         self.versions = vec![found];
     }
@@ -192,19 +203,38 @@ async fn live(platters: &Platters, expected: &mut Expectation, dies_at: Option<u
     let mut newest = expected.log.clone();
     // Some lives leave partitions idle: then only garbage collection touches them.
     let active = rng.random_range(1..=3);
+    let mut snapshots = VecDeque::new();
     for _ in 0..OPERATIONS {
         expected.submit_log(&*opened.log, &mut newest, active, &mut rng);
-        if rng.random_bool(0.2) {
+        if rng.random_bool(0.4) {
             expected.submit_state(&*opened.state, &mut rng);
+        }
+        if rng.random_bool(0.2) {
+            snapshots.extend(expected.snapshot(&*opened.state, &mut rng));
+        }
+        if rng.random_bool(0.1) {
+            check_snapshot(snapshots.pop_front());
         }
         for _ in 0..rng.random_range(0..4) {
             tokio::task::yield_now().await;
         }
     }
+    drop(snapshots);
+    for _ in 0..IDLE_TURNS {
+        tokio::task::yield_now().await;
+    }
     let Opened { log, state, closed, .. } = opened;
     drop((log, state));
     closed.await;
     true
+}
+
+/// It still holds what it held, or the power failed meanwhile.
+fn check_snapshot(snapshot: Option<(Box<dyn StateSnapshot>, Rows)>) {
+    if let Some((snapshot, rows)) = snapshot {
+        let now = state_model::rows_of(&*snapshot, 1000);
+        assert!(now.is_err() || now == Ok(rows), "a snapshot changed");
+    }
 }
 
 /// Runs one life after another on a runtime of its own; a task that a crash left behind ends with it.
@@ -216,7 +246,9 @@ fn live_once(platters: &Platters, expected: &mut Expectation, dies_at: Option<u6
 fn a_crash_at_and_after_every_sync_loses_nothing_that_was_completed() {
     for seed in 0..SYNC_SEEDS {
         let platters = Platters::default();
-        assert!(live_once(&platters, &mut Expectation::new(), None, seed));
+        let mut expected = Expectation::new();
+        assert!(live_once(&platters, &mut expected, None, seed));
+        expected.check_variety();
         let (operations, syncs) = platters.operations();
         assert!(syncs.len() > 20, "the workload syncs");
         let mut rng = StdRng::seed_from_u64(seed);
@@ -228,6 +260,7 @@ fn a_crash_at_and_after_every_sync_loses_nothing_that_was_completed() {
                 live_once(&platters, &mut expected, Some(dies_at), seed);
                 platters.crash(rng.random());
                 assert!(live_once(&platters, &mut expected, None, seed + 1));
+                assert_eq!(state_model::leftovers(&platters), 0);
             }
         }
     }
@@ -252,6 +285,7 @@ fn crash_after_crash_and_in_recovery_loses_nothing_that_was_completed() {
             platters.crash(rng.random());
         }
         assert!(live_once(&platters, &mut expected, None, seed));
+        assert_eq!(state_model::leftovers(&platters), 0);
         assert!(in_recovery > 1, "recovery itself was interrupted");
     }
 }

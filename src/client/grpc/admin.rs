@@ -66,7 +66,9 @@ fn error_of(partition: PartitionId, status: &Status) -> AdminError {
             let node = text("kapu-leader-node").and_then(|node| node.parse().ok());
             AdminError::NotLeader(RequestError::NotLeader {
                 partition,
-                partitions: text("kapu-partitions").and_then(|count| count.parse().ok()).unwrap_or_default(),
+                partitions: text("kapu-partitions")
+                    .and_then(|count| count.parse().ok())
+                    .unwrap_or_default(),
                 leader: node.map(|node| LeaderHint {
                     node: NodeId(node),
                     address: text("kapu-leader-address").unwrap_or_default().to_owned(),

@@ -85,13 +85,7 @@ impl Core {
     /// Begins to install what was received as a whole, if that is so and it is still needed. Until it is done nothing else happens here: what is
     /// applied or saved now would be of the state that goes.
     pub(super) fn begin_install(&mut self, effects: &mut Effects) {
-        if let Some((at, SnapshotEnd { log_time, membership })) = self.snapshots.begin_install(&self.raft) {
-            effects.install = Some(StateMark {
-                applied: at,
-                log_time: *log_time,
-                membership: membership.clone(),
-            });
-        }
+        effects.install = self.snapshots.begin_install(&self.raft);
     }
 
     /// The received state is the durable one.

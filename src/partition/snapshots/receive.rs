@@ -80,7 +80,7 @@ impl Receiver {
             partition: self.partition,
             at: self.at,
             rows,
-            done: Box::new(move || drop(done.send(()))),
+            done: Box::new(move || done.send(()).unwrap_or_default()),
         });
         kept.await.is_ok()
     }

@@ -4,19 +4,23 @@
 //! an older copy of its own, may promise again what it has promised before. In the log's file, what is known of peers is kept beside it: whose
 //! disk they had, and in which life they were, so that they too are held to that.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
+use crate::raft::Membership;
 use crate::storage::{Identity, PeerLife, StorageError};
 use crate::types::{Incarnation, NodeId, StorageId};
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// The format of both files. A later kapu that writes another one counts it up.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// In the log's file: the state's file exists too, so its absence is a loss.
 const STATE_CREATED: &str = "state_created";
+/// In the log's file: who belonged to the cluster when it was created, in hexadecimal.
+const INITIAL_MEMBERSHIP: &str = "initial_membership";
 
 /// The `meta` table of one file, in a transaction.
 pub struct Meta<'t> {
@@ -61,7 +65,13 @@ impl<'t> Meta<'t> {
     /// [`StorageError::Mismatch`] names the first difference, with both values and what to do.
     pub fn check(&self, identity: &Identity) -> Result<StorageId, StorageError> {
         let format: u64 = self.number("format")?;
-        if format != FORMAT {
+        if format < FORMAT {
+            return Err(self.database.mismatch(format!(
+                "is of format {format}, of an older kapu, and this one reads and writes format {FORMAT} alone; start the kapu that wrote it, \
+                 or create the whole cluster anew with empty data directories"
+            )));
+        }
+        if format > FORMAT {
             return Err(self.database.mismatch(format!(
                 "is of format {format}, and this kapu reads and writes format {FORMAT}; start the kapu that wrote it"
             )));
@@ -76,6 +86,16 @@ impl<'t> Meta<'t> {
             }
         }
         Ok(StorageId(self.number("storage_id")?))
+    }
+
+    /// The cluster's name, and how many partitions it has.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails, or they cannot be what was written.
+    pub fn cluster(&self) -> Result<(String, u32), StorageError> {
+        let partitions = u32::try_from(self.number("partitions")?);
+        let partitions = partitions.map_err(|_| self.database.corrupt("it has too many partitions"))?;
+        Ok((self.text("cluster")?, partitions))
     }
 
     /// Begins another life, and returns it.
@@ -93,19 +113,32 @@ impl<'t> Meta<'t> {
         Ok(incarnation)
     }
 
-    /// What was remembered of `peer`; none when it was never met.
+    /// What was remembered of peers, each that was ever met.
     ///
     /// # Errors
     /// [`StorageError`] when redb fails, or the rows are no numbers.
-    pub fn peer(&self, peer: NodeId) -> Result<Option<PeerLife>, StorageError> {
-        let [storage_id, incarnation] = peer_rows(peer);
-        if self.get(&storage_id)?.is_none() {
-            return Ok(None);
+    pub fn peers(&self) -> Result<BTreeMap<NodeId, PeerLife>, StorageError> {
+        let mut peers = BTreeMap::new();
+        let rows = self.table.range(PEER..).map_err(|error| self.database.error(error))?;
+        for row in rows {
+            let (name, _) = row.map_err(|error| self.database.error(error))?;
+            let Some(rest) = name.value().strip_prefix(PEER) else {
+                break;
+            };
+            let Some(Ok(peer)) = rest.strip_suffix("_storage_id").map(str::parse) else {
+                continue;
+            };
+            peers.insert(NodeId(peer), self.peer(NodeId(peer))?);
         }
-        Ok(Some(PeerLife {
+        Ok(peers)
+    }
+
+    fn peer(&self, peer: NodeId) -> Result<PeerLife, StorageError> {
+        let [storage_id, incarnation] = peer_rows(peer);
+        Ok(PeerLife {
             storage_id: StorageId(self.number(&storage_id)?),
             incarnation: Incarnation(self.number(&incarnation)?),
-        }))
+        })
     }
 
     /// Remembers a life of `peer`, in the place of an earlier one.
@@ -116,6 +149,28 @@ impl<'t> Meta<'t> {
         let [storage_id, incarnation] = peer_rows(peer);
         self.set(&storage_id, &life.storage_id.to_string())?;
         self.set(&incarnation, &life.incarnation.to_string())
+    }
+
+    /// Remembers who belongs to the cluster when it is created.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_initial_membership(&mut self, membership: &Membership) -> Result<(), StorageError> {
+        let hex: String = membership.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.set(INITIAL_MEMBERSHIP, &hex)
+    }
+
+    /// Who belonged to the cluster when it was created.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when it is missing, or cannot be what was written.
+    pub fn initial_membership(&self) -> Result<Membership, StorageError> {
+        let bad = |reason: String| {
+            self.database
+                .corrupt(format!("its initial membership is damaged: {reason}"))
+        };
+        let bytes = from_hex(&self.text(INITIAL_MEMBERSHIP)?).ok_or_else(|| bad("it is not hexadecimal".to_owned()))?;
+        Membership::decode(&bytes).map_err(|error| bad(error.to_string()))
     }
 
     /// Whether the state's file has been created.
@@ -160,14 +215,16 @@ impl<'t> Meta<'t> {
     }
 }
 
+/// How the names of a peer's rows begin.
+const PEER: &str = "peer_";
+
 /// The names of the two rows of a peer.
 fn peer_rows(peer: NodeId) -> [String; 2] {
-    ["storage_id", "incarnation"].map(|what| format!("peer_{peer}_{what}"))
+    ["storage_id", "incarnation"].map(|what| format!("{PEER}{peer}_{what}"))
 }
 
 /// Each part of an identity: its name, its value, and what to do where it differs.
-fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 4] {
-    let voters: Vec<String> = identity.voters.iter().map(ToString::to_string).collect();
+fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 3] {
     [
         (
             "cluster",
@@ -184,12 +241,12 @@ fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 4] {
             text(identity.partitions),
             "the number of partitions is fixed when a cluster is created",
         ),
-        (
-            "voters",
-            voters.join(","),
-            "start with the same list of nodes that the cluster was created with",
-        ),
     ]
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn text(value: impl Display) -> String {
