@@ -209,6 +209,65 @@ fn log_is_compacted_only_below_saved_rows() {
     assert_eq!(node.query_now("count"), "count 3000, alarms 0");
 }
 
+/// Three replicas of which the third lacks what the others have compacted.
+fn replicas_with_one_behind() -> bench_top::Replicas {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    for _ in 0..4_000 {
+        replicas.node(0).propose("a");
+        replicas.settle_without(2);
+    }
+    for _ in 0..120 {
+        replicas.node(0).tick();
+        replicas.settle_without(2);
+    }
+    let base = replicas.node(0).core.status().base;
+    assert!(base > replicas.node(2).core.status().last, "what it lacks is compacted");
+    replicas
+}
+
+fn tick_leader(replicas: &mut bench_top::Replicas, times: usize) {
+    for _ in 0..times {
+        replicas.node(0).tick();
+        replicas.settle();
+    }
+}
+
+#[test]
+fn follower_that_was_away_too_long_gets_a_snapshot_and_goes_on() {
+    let mut replicas = replicas_with_one_behind();
+    tick_leader(&mut replicas, 5);
+    assert_eq!(replicas.node(2).installed, 1);
+    replicas.node(0).propose("b");
+    tick_leader(&mut replicas, 3);
+    let (leader, follower) = (replicas.node(0).core.status(), replicas.node(2).core.status());
+    assert_eq!(leader.applied, follower.applied);
+    assert_eq!(replicas.node(0).core.digest(), replicas.node(2).core.digest());
+    assert_eq!(replicas.node(2).installed, 1, "one is enough");
+}
+
+#[test]
+fn follower_that_restarts_after_a_snapshot_is_where_it_was() {
+    let mut replicas = replicas_with_one_behind();
+    tick_leader(&mut replicas, 5);
+    assert_eq!(replicas.node(2).installed, 1);
+    replicas.restart(2);
+    tick_leader(&mut replicas, 3);
+    assert_eq!(replicas.node(0).core.digest(), replicas.node(2).core.digest());
+    assert_eq!(replicas.node(2).installed, 0, "its log goes on after the snapshot");
+}
+
+#[test]
+fn checkpoint_is_told_when_everything_applied_is_saved() {
+    let mut node = Bench::single();
+    node.propose("a");
+    node.settle();
+    let applied = node.core.status().applied;
+    assert!(node.saved.applied.index < applied);
+    assert!(node.checkpoint().is_set());
+    assert!(node.saved.applied.index >= applied);
+}
+
 #[test]
 fn entry_of_a_newer_version_stops_the_partition() {
     let mut follower = Bench::of_three(1);

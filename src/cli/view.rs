@@ -181,11 +181,18 @@ impl ClusterView {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::status::NodeInfo;
     use crate::types::{Index, Term};
 
     /// A node of a cluster of three, with a role and a term for each partition.
     pub fn status(node: u64, partitions: &[(Role, u64)]) -> NodeStatus {
         let address = |node| format!("h{node}:1");
+        let info = |node| NodeInfo {
+            node: NodeId(node),
+            client_address: address(node),
+            peer_address: format!("h{node}:2"),
+            priority: 1,
+        };
         let replica = |(id, &(role, term))| PartitionStatus {
             partition: PartitionId(u32::try_from(id).unwrap()),
             role,
@@ -195,12 +202,15 @@ pub(super) mod tests {
             commit: Index(8),
             applied: Index(7),
             durable: Index(9),
+            base: Index(0),
+            membership: std::sync::Arc::default(),
+            followers: std::sync::Arc::new([]),
         };
         NodeStatus {
             cluster: "kapu".into(),
             node_id: NodeId(node),
             client_address: address(node),
-            nodes: (1..=3).map(|node| (NodeId(node), address(node))).collect(),
+            nodes: (1..=3).map(info).collect(),
             partitions: partitions.iter().enumerate().map(replica).collect(),
         }
     }

@@ -25,13 +25,17 @@ pub trait Caller: Send + Sync {
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Outcome, CallError>>;
 
-    /// Asks the node at `endpoint` for something that only a leader can do, and waits for at most `timeout`.
+    /// Asks the node at `endpoint` for something that only a leader can do, and waits for at most `timeout`. A caller that carries nothing but
+    /// requests for locks says so.
     fn administer(
         &self,
         endpoint: &str,
-        request: AdminRequest,
-        timeout: Duration,
-    ) -> BoxFuture<'static, Result<AdminReply, AdminError>>;
+        _request: AdminRequest,
+        _timeout: Duration,
+    ) -> BoxFuture<'static, Result<AdminReply, AdminError>> {
+        let why = format!("this client carries nothing but requests for locks to {endpoint}");
+        Box::pin(async move { Err(AdminError::Refused(why)) })
+    }
 
     /// Asks the node at `endpoint` about itself, for at most `timeout`.
     fn status(&self, endpoint: &str, timeout: Duration) -> BoxFuture<'static, Result<NodeStatus, CallError>>;

@@ -7,13 +7,16 @@ fn three_nodes() -> NodeConfig {
         cluster: CLUSTER_DEFAULT.into(),
         node_id: NodeId(2),
         client_address: "10.0.0.2:2070".into(),
-        peer_listen: "0.0.0.0:2071".into(),
+        peer_listen: Some("0.0.0.0:2071".into()),
+        peer_address: "10.0.0.2:2071".into(),
+        priority: 1,
         voters: parse_peers("1=10.0.0.1:2071,2=10.0.0.2:2071,3=[fe80::3]:2071").unwrap(),
         partitions: PARTITIONS_DEFAULT,
         tick: ELECTION_TIMEOUT_DEFAULT / ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
         election_ticks: ELECTION_TICKS,
         log_blobs_max: limits::WAL_BLOBS_MAX,
+        keeping: Keeping::default(),
     }
 }
 

@@ -4,11 +4,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kapu::config::Keeping;
 use kapu::machine::{RestoreError, Row, StateMachine};
+use kapu::partition::snapshots::{Finished, Step};
 use kapu::partition::{Core, Effects, Event, Refusal, Reply};
-use kapu::raft::{Body, Config, DurableLog, Entry, EntryReader, HardState, Message, Persist, Position, Raft, Role};
+use kapu::raft::{
+    Body, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft, Role,
+    SnapshotEnd, SnapshotRows,
+};
 use kapu::storage::StateMark;
 use kapu::types::{Index, LogTime, NodeId, PartitionId, Term};
+
+/// So little that a follower that was away for a moment needs a snapshot.
+const KEEPING: Keeping = Keeping {
+    save_rows: 8 * 1024,
+    save_ticks: 100,
+    compact_entries: 1024,
+    log_entries_max: 2_000,
+    log_bytes_max: u64::MAX / 8,
+    snapshot_bytes_max: 1,
+};
 
 pub fn node(id: u64) -> NodeId {
     NodeId(id)
@@ -114,6 +129,10 @@ impl Disk {
     fn write(&self, persist: &Persist) {
         let mut durable = self.0.lock().unwrap();
         durable.hard_state = persist.hard_state.unwrap_or(durable.hard_state);
+        if let Some(base) = persist.reset {
+            durable.entries.clear();
+            durable.base = base;
+        }
         if let Some(first) = persist.entries.first() {
             durable.entries.retain(|entry| entry.index < first.index);
         }
@@ -138,6 +157,7 @@ impl Disk {
         (
             durable.hard_state,
             DurableLog {
+                replaced: false,
                 base: durable.base,
                 last,
                 term_runs,
@@ -188,13 +208,18 @@ pub struct Bench {
     id: NodeId,
     writing: Vec<Persist>,
     seen: Arc<Mutex<Seen>>,
+    /// What is open for followers.
+    open: Option<(StateMark, Vec<Row>)>,
+    /// What came of a snapshot.
+    staged: Vec<Row>,
+    /// Snapshots that took the place of what was here.
+    pub installed: usize,
 }
 
 impl Bench {
     fn boot(id: NodeId, voters: Vec<NodeId>, disk: Disk, now: Duration) -> Self {
         let config = Config {
             id,
-            voters: voters.clone(),
             heartbeat_ticks: 2,
             election_ticks: 10,
         };
@@ -212,8 +237,21 @@ impl Bench {
             machine.restore(&row.key, &row.value.unwrap()).unwrap();
         }
         let rng = kapu::env::rng(id.0, "raft");
-        let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(disk.clone()), rng);
-        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone());
+        let membership = if mark == StateMark::default() {
+            Membership::of_voters(voters.iter().map(|node| (*node, format!("node-{node}:1"))))
+        } else {
+            mark.membership.clone()
+        };
+        let raft = Raft::new(
+            config,
+            hard_state,
+            log,
+            mark.applied.index,
+            membership,
+            Box::new(disk.clone()),
+            rng,
+        );
+        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone()).with_keeping(KEEPING);
         let (sent, compacted, writing) = Default::default();
         Self {
             core,
@@ -226,6 +264,9 @@ impl Bench {
             id,
             writing,
             seen,
+            open: None,
+            staged: Vec::new(),
+            installed: 0,
         }
     }
 
@@ -288,6 +329,16 @@ impl Bench {
         let cell = Arc::clone(&flag.0);
         self.core
             .handle(Event::HandOver(Box::new(move || *cell.lock().unwrap() = true)));
+        self.flush();
+        flag
+    }
+
+    pub fn checkpoint(&mut self) -> Flag {
+        let flag = Flag::default();
+        let cell = Arc::clone(&flag.0);
+        self.core
+            .handle(Event::Checkpoint(Box::new(move || *cell.lock().unwrap() = true)));
+        self.flush();
         self.flush();
         flag
     }
@@ -381,6 +432,83 @@ impl Bench {
             drop(durable);
             self.core.handle(Event::StateSaved(mark));
         }
+        let more = !effects.snapshots.is_empty() || effects.install.is_some();
+        effects.snapshots.into_iter().for_each(|step| self.carry_snapshot(step));
+        if let Some(mark) = effects.install {
+            self.install(mark);
+        }
+        if more {
+            self.flush();
+        }
+    }
+
+    fn carry_snapshot(&mut self, step: Step) {
+        match step {
+            Step::Open => {
+                let durable = self.disk.0.lock().unwrap();
+                let opened = durable.mark.applied;
+                self.open = Some((durable.mark.clone(), durable.rows.clone()));
+                drop(durable);
+                self.core.handle(Event::SnapshotOpened(opened));
+            }
+            Step::Read(to, after) => {
+                let (mark, rows) = self.open.clone().expect("it is open");
+                let rows = rows.into_iter().filter(|row| row.key > after);
+                let mut rows = SnapshotRows {
+                    at: mark.applied,
+                    after: after.clone(),
+                    rows: rows.map(|row| (row.key, row.value.unwrap())).collect(),
+                    checksum: 0,
+                    end: Some(SnapshotEnd {
+                        log_time: mark.log_time,
+                        membership: mark.membership,
+                    }),
+                };
+                rows.checksum = rows.computed_checksum();
+                self.core.handle(Event::SnapshotRead { to, rows });
+            }
+            Step::Receive(at) => self.core.handle(Event::SnapshotStaged {
+                at,
+                after: Bytes::new(),
+                finished: None,
+            }),
+            Step::Stage(rows) => self.stage(rows),
+            Step::Close | Step::Abandon => self.open = None,
+        }
+    }
+
+    fn stage(&mut self, rows: SnapshotRows) {
+        let mut machine = Counter {
+            seen: Arc::clone(&self.seen),
+            ..Counter::default()
+        };
+        let staged = rows.rows.into_iter().map(|(key, value)| {
+            machine.restore(&key, &value).unwrap();
+            Row {
+                key,
+                value: Some(value),
+            }
+        });
+        self.staged = staged.collect();
+        let finished = rows.end.map(|end| Finished {
+            machine: Box::new(machine),
+            end,
+        });
+        self.core.handle(Event::SnapshotStaged {
+            at: rows.at,
+            after: Bytes::from_static(b"counter"),
+            finished,
+        });
+    }
+
+    fn install(&mut self, mark: StateMark) {
+        let mut durable = self.disk.0.lock().unwrap();
+        durable.rows = std::mem::take(&mut self.staged);
+        durable.mark = mark.clone();
+        self.saved = mark;
+        self.installed += 1;
+        drop(durable);
+        self.core.handle(Event::SnapshotInstalled);
     }
 
     pub fn persist_all(&mut self) {
@@ -421,6 +549,15 @@ impl Replicas {
 
     /// Delivers everything until all is quiet.
     pub fn settle(&mut self) {
+        self.settle_where(|_| true);
+    }
+
+    /// As [`Replicas::settle`], while one replica is out of reach.
+    pub fn settle_without(&mut self, away: usize) {
+        self.settle_where(|to| to != away);
+    }
+
+    fn settle_where(&mut self, reaches: impl Fn(usize) -> bool) {
         loop {
             let mut messages = Vec::new();
             for bench in &mut self.0 {
@@ -432,7 +569,9 @@ impl Replicas {
             }
             for message in messages {
                 let to = usize::try_from(message.to.0).unwrap() - 1;
-                self.0[to].core.handle(Event::Message(message));
+                if reaches(to) {
+                    self.0[to].core.handle(Event::Message(message));
+                }
             }
         }
     }
@@ -444,6 +583,12 @@ impl Replicas {
             self.settle();
         }
         assert_eq!(self.leader(), index);
+    }
+
+    /// The process of a replica ends and starts again.
+    pub fn restart(&mut self, index: usize) {
+        let bench = self.0.remove(index);
+        self.0.insert(index, bench.restart());
     }
 
     /// Who leads.

@@ -218,7 +218,7 @@ async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receive
                 cause: match &failure {
                     NodeFailure::Storage(error) => Cause::of_storage(error),
                     NodeFailure::Refused(_) => Cause::Refused,
-                    NodeFailure::Panicked(_) | NodeFailure::Unreadable(_) => Cause::Other,
+                    NodeFailure::Panicked(_) | NodeFailure::Unreadable(_) | NodeFailure::Removed => Cause::Other,
                 },
                 why: failure.to_string(),
             })

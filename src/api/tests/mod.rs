@@ -37,6 +37,16 @@ impl Backend for Double {
     fn status(&self) -> NodeStatus {
         status()
     }
+
+    fn administer(&self, request: AdminRequest) -> BoxFuture<'static, Result<AdminReply, AdminError>> {
+        let answer = match request {
+            AdminRequest::ChangeMember(PartitionId(0), _) => Ok(AdminReply::Begun),
+            AdminRequest::ChangeMember(..) => Err(AdminError::NotNow("another change".to_owned())),
+            AdminRequest::TransferLeader(_, Some(to)) => Ok(AdminReply::HandingOverTo(to)),
+            AdminRequest::TransferLeader(partition, None) => Err(AdminError::NoPartition(partition, 1)),
+        };
+        Box::pin(async move { answer })
+    }
 }
 
 fn status() -> NodeStatus {
@@ -49,12 +59,20 @@ fn status() -> NodeStatus {
         commit: Index(5),
         applied: Index(4),
         durable: Index(5),
+        base: Index(0),
+        membership: Arc::default(),
+        followers: Arc::new([]),
     };
     NodeStatus {
         cluster: "test".to_owned(),
         node_id: NodeId(1),
         client_address: "127.0.0.1:2070".to_owned(),
-        nodes: vec![(NodeId(1), "127.0.0.1:2070".to_owned())],
+        nodes: vec![NodeInfo {
+            node: NodeId(1),
+            client_address: "127.0.0.1:2070".to_owned(),
+            peer_address: "127.0.0.1:2071".to_owned(),
+            priority: 1,
+        }],
         partitions: vec![partition],
     }
 }

@@ -39,7 +39,7 @@ fn a_file_may_set_everything() {
     .unwrap();
     assert_eq!(config.listen, "0.0.0.0:3070");
     assert_eq!(config.node.client_address, "b.example:3070");
-    assert_eq!(config.node.peer_listen, "b.example:3071");
+    assert_eq!(config.node.peer_listen.as_deref(), Some("b.example:3071"));
     assert_eq!(config.node.voters[&NodeId(1)], "a.example:3071");
     assert_eq!((config.node.partitions, config.threads), (64, 4));
     assert_eq!(config.node.cluster, "blue");

@@ -119,6 +119,7 @@ fn identity(node: u64) -> Identity {
         storage_id: StorageId(100 + node),
         incarnation: Incarnation::new(3, 7),
         client_address: format!("client-{node}:2070"),
+        peer_address: format!("peer-{node}:2071"),
     }
 }
 
@@ -165,7 +166,9 @@ fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::Unbounded
         let _ = reasons.send(reason);
     });
     let addresses = BTreeMap::from([(NodeId(2), "two".to_owned())]);
-    (Peers::start(&env, &identity(1), &addresses, &on_refused), told)
+    let peers = Peers::new(&env, &identity(1), &on_refused);
+    peers.set(&addresses);
+    (peers, told)
 }
 
 fn sink(room: usize, error: NetworkError) -> (TestSink, mpsc::Receiver<Frame>) {

@@ -1,7 +1,7 @@
 //! The receiving side: who is welcome, and a sender and a receiver together over real sockets.
 
 use super::*;
-use crate::network::inbound::is_about_disk;
+use crate::network::inbound::{is_about_disk, is_about_removal};
 use crate::storage::{Completion, PeerLife, RememberPeer};
 
 /// Keeps what was delivered.
@@ -11,6 +11,19 @@ struct Delivered(Mutex<Vec<(PartitionId, Message)>>);
 impl MessageSink for Delivered {
     fn deliver(&self, partition: PartitionId, message: Message) {
         self.0.lock().unwrap().push((partition, message));
+    }
+}
+
+/// Knows only who was removed.
+struct Removed(Vec<NodeId>);
+
+impl Roster for Removed {
+    fn was_removed(&self, node: NodeId) -> bool {
+        self.0.contains(&node)
+    }
+
+    fn heard(&self, node: NodeId, address: &str) {
+        assert!(!self.was_removed(node) && address == "peer-2:2071");
     }
 }
 
@@ -42,9 +55,12 @@ impl Memory {
     fn start(&self) -> (Inbound, Arc<Delivered>) {
         let delivered = Arc::new(Delivered::default());
         let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-        let lives = self.lives.lock().unwrap();
-        let peers = [2, 3].map(|peer| (NodeId(peer), lives.get(&NodeId(peer)).copied()));
-        (Inbound::new(identity(1), peers, sink, self.remember()), delivered)
+        let lives = self.lives.lock().unwrap().clone();
+        let roster = Arc::new(Removed(vec![NodeId(9)]));
+        (
+            Inbound::new(identity(1), lives, roster, sink, self.remember()),
+            delivered,
+        )
     }
 }
 
@@ -73,6 +89,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         incarnation: identity.incarnation,
         sequence: 1,
         client_address: identity.client_address,
+        peer_address: identity.peer_address,
     };
     change(&mut header);
     let message = Message {
@@ -87,7 +104,7 @@ fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)
 }
 
 #[test]
-fn messages_of_a_voter_are_delivered() {
+fn messages_of_a_peer_are_delivered() {
     let (inbound, delivered) = inbound();
     assert_eq!(inbound.address(NodeId(3)), None);
     inbound.receive(frame_of_two(|_| {})).unwrap();
@@ -97,8 +114,6 @@ fn messages_of_a_voter_are_delivered() {
     assert_eq!(delivered[0].0, PartitionId(4));
     assert_eq!(delivered[0].1.from, NodeId(2));
     assert_eq!(inbound.address(NodeId(2)).as_deref(), Some("client-2:2070"));
-    let addresses = [(NodeId(2), "client-2:2070".to_owned()), (NodeId(3), String::new())];
-    assert_eq!(inbound.addresses(), BTreeMap::from(addresses));
 }
 
 #[test]
@@ -114,13 +129,30 @@ fn a_frame_that_is_not_for_this_node_is_refused() {
         misled.contains("this is node 1") && misled.contains("for node 3"),
         "{misled}"
     );
-    let stranger = refusal(&inbound, |header| header.from = NodeId(9));
-    assert!(stranger.contains("node 9 is not a voter"), "{stranger}");
     let twin = refusal(&inbound, |header| header.from = NodeId(1));
     assert!(twin.contains("ids are unique"), "{twin}");
     let garbage = inbound.receive(Bytes::from_static(b"garbage")).unwrap_err();
     assert!(garbage.contains("cannot be read"), "{garbage}");
     assert!(delivered.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_that_was_removed_is_told_so() {
+    let (inbound, delivered) = inbound();
+    let removed = refusal(&inbound, |header| header.from = NodeId(9));
+    assert!(removed.contains("node 9") && is_about_removal(&removed), "{removed}");
+    assert!(!is_about_disk(&removed));
+    assert!(delivered.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_that_nobody_knows_yet_is_heard_and_only_so_many_are() {
+    let (inbound, _) = inbound();
+    for node in 10..10 + limits::PEERS_HEARD_MAX as u64 - 1 {
+        inbound.receive(frame_of_two(|header| header.from = NodeId(node))).unwrap();
+    }
+    let one_more = refusal(&inbound, |header| header.from = NodeId(1_000));
+    assert!(one_more.contains(&limits::PEERS_HEARD_MAX.to_string()), "{one_more}");
 }
 
 #[test]
@@ -199,7 +231,9 @@ async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::Unbounde
     let mut sender = identity(2);
     cluster.clone_into(&mut sender.cluster);
     let addresses = BTreeMap::from([(NodeId(1), address)]);
-    (Peers::start(&env, &sender, &addresses, &on_refused), told)
+    let peers = Peers::new(&env, &sender, &on_refused);
+    peers.set(&addresses);
+    (peers, told)
 }
 
 /// Sends as Raft does, again and again, until `done`.

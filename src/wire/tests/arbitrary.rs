@@ -2,13 +2,15 @@
 //!
 //! Only good values: what must not pass is in the tests of refusals.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::error::{LeaderHint, RequestError};
 use crate::limits;
 use crate::lock::{Command, Outcome, Query, Request};
-use crate::raft::{Body, Entry, Message, Position, Role};
+use crate::raft::{Body, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
 use crate::status::PartitionStatus;
 use crate::types::*;
 use crate::wire::{Frame, FrameHeader};
@@ -24,9 +26,39 @@ fn position() -> impl Strategy<Value = Position> {
     })
 }
 
+pub fn membership() -> impl Strategy<Value = Membership> {
+    prop::collection::btree_map(1..100_u64, "[a-z0-9.:]{1,40}", 0..=limits::NODES_MAX)
+        .prop_map(|voters| Membership::of_voters(voters.into_iter().map(|(node, address)| (NodeId(node), address))))
+}
+
+fn snapshot_rows() -> impl Strategy<Value = SnapshotRows> {
+    let bytes = || prop::collection::vec(any::<u8>(), 1..30).prop_map(Bytes::from);
+    let end = prop::option::of((counter(), membership()));
+    let rows = prop::collection::btree_map(bytes(), bytes(), 0..6);
+    (position(), any::<bool>(), rows, any::<u64>(), end).prop_map(|(at, first, mut rows, checksum, end)| {
+        let after = if first { None } else { rows.pop_first() };
+        SnapshotRows {
+            at,
+            after: after.map(|(key, _)| key).unwrap_or_default(),
+            rows: rows.into_iter().collect(),
+            checksum,
+            end: end.map(|(log_time, membership)| SnapshotEnd {
+                log_time: LogTime(log_time),
+                membership,
+            }),
+        }
+    })
+}
+
 /// An append and the least term that its message may have.
 fn append() -> impl Strategy<Value = (Body, u64)> {
-    let payload = prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let data = prop::collection::vec(any::<u8>(), 0..40).prop_map(|mut bytes| {
+        // A zero in front is for memberships.
+        bytes.insert(0, 8);
+        Bytes::from(bytes)
+    });
+    let payload =
+        prop_oneof![8 => data, 1 => Just(Bytes::new()), 1 => membership().prop_map(|members| members.encode())];
     let entries = prop::collection::vec((0..3_u64, payload), 0..5);
     (0..1000_u64, counter(), entries, counter(), counter()).prop_map(|(term, index, steps, commit, round)| {
         let prev = Position {
@@ -76,20 +108,30 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
         }),
         counter().prop_map(|round| Body::HeartbeatResponse { round }),
         Just(Body::TimeoutNow),
+        position().prop_map(|at| Body::Snapshot { at }),
+        (position(), prop::collection::vec(any::<u8>(), 0..30)).prop_map(|(at, after)| Body::SnapshotRequest {
+            at,
+            after: after.into()
+        }),
+        snapshot_rows().prop_map(Body::SnapshotRows),
     ];
     prop_oneof![4 => plain.prop_map(|body| (body, 0)), 1 => append()]
 }
 
 fn header() -> impl Strategy<Value = FrameHeader> {
     let ids = (any::<u64>(), 1..=u64::MAX, 1..=u64::MAX, any::<u64>());
-    (ids, counter(), counter(), ".{0,60}").prop_map(|(ids, incarnation, sequence, client_address)| FrameHeader {
-        cluster: ids.0,
-        from: NodeId(ids.1),
-        to: NodeId(ids.2),
-        storage_id: StorageId(ids.3),
-        incarnation: Incarnation(incarnation),
-        sequence,
-        client_address,
+    let addresses = (".{0,60}", ".{0,60}");
+    (ids, counter(), counter(), addresses).prop_map(|(ids, incarnation, sequence, (client_address, peer_address))| {
+        FrameHeader {
+            cluster: ids.0,
+            from: NodeId(ids.1),
+            to: NodeId(ids.2),
+            storage_id: StorageId(ids.3),
+            incarnation: Incarnation(incarnation),
+            sequence,
+            client_address,
+            peer_address,
+        }
     })
 }
 
@@ -201,14 +243,28 @@ pub fn error() -> impl Strategy<Value = RequestError> {
 pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {
     let role = prop::sample::select(vec![Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader]);
     let leader = prop::option::of(1..=u64::MAX);
-    (any::<u32>(), role, leader, any::<[u64; 5]>()).prop_map(|(partition, role, leader, numbers)| PartitionStatus {
-        partition: PartitionId(partition),
-        role,
-        term: Term(numbers[0]),
-        leader: leader.map(NodeId),
-        last: Index(numbers[1]),
-        commit: Index(numbers[2]),
-        applied: Index(numbers[3]),
-        durable: Index(numbers[4]),
-    })
+    let followers = prop::collection::vec((1..=u64::MAX, any::<u64>(), any::<bool>()), 0..4);
+    let fields = (any::<u32>(), role, leader, any::<[u64; 6]>(), membership(), followers);
+    fields.prop_map(
+        |(partition, role, leader, numbers, membership, followers)| PartitionStatus {
+            partition: PartitionId(partition),
+            role,
+            term: Term(numbers[0]),
+            leader: leader.map(NodeId),
+            last: Index(numbers[1]),
+            commit: Index(numbers[2]),
+            applied: Index(numbers[3]),
+            durable: Index(numbers[4]),
+            base: Index(numbers[5]),
+            membership: Arc::new(membership),
+            followers: followers
+                .into_iter()
+                .map(|(node, matched, is_live)| FollowerStatus {
+                    node: NodeId(node),
+                    matched: Index(matched),
+                    is_live,
+                })
+                .collect(),
+        },
+    )
 }
