@@ -10,6 +10,7 @@ pub mod duration;
 pub mod exit;
 pub mod lock;
 pub mod logging;
+pub mod node;
 pub mod ops;
 pub mod output;
 pub mod seams;
@@ -105,6 +106,9 @@ enum Command {
   kapu serve --node-id 1 --listen 10.0.0.1:2070 \\
     --peers 1=10.0.0.1:2071,2=10.0.0.2:2071,3=10.0.0.3:2071
 
+Example, a fourth node that is added to them:
+  kapu serve --node-id 4 --listen 10.0.0.4:2070 --peer-listen 10.0.0.4:2071 --join 10.0.0.1:2070
+
 A flag wins over its KAPU_* variable, that over --config, that over the default."
     )]
     Serve(serve::ServeArgs),
@@ -140,6 +144,12 @@ lost, after SIGTERM at once and SIGKILL after --grace.")]
     #[command(after_help = "Example:
   kapu status --endpoints 10.0.0.1:2070")]
     Status,
+    /// List the nodes of a cluster, or remove one; new ones add themselves: see `kapu serve --join`
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// List partitions, or hand the leadership of one over
+    #[command(subcommand)]
+    Partition(node::PartitionCommand),
     /// Measure a cluster
     #[command(after_help = "Examples:
   kapu bench --workers 64 --seconds 10
@@ -182,6 +192,12 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Get(args) => with_client(&global, async |client| ops::get(args, &client, global.output).await),
         Command::Status => with_client(&global, async |client| {
             status::run(&client, global.timeout, global.output).await
+        }),
+        Command::Node(command) => with_client(&global, async |client| {
+            node::run_node(command, &client, global.timeout, global.output).await
+        }),
+        Command::Partition(command) => with_client(&global, async |client| {
+            node::run_partition(command, &client, global.timeout, global.output).await
         }),
         Command::Bench(args) => with_client(&global, async |client| bench::run(args, client, global.output).await),
     }
