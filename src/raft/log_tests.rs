@@ -288,7 +288,7 @@ fn tail_stays_within_its_limit_once_applied() {
     let shelf = Shelf::default();
     let mut log = Log::new(DurableLog::default(), Index(0), Arc::default(), Box::new(shelf.clone()));
     for index in 1..=40 {
-        log.splice(vec![entry(index, 1, vec![0; 256 * 1024])]);
+        log.splice(vec![entry(index, 1, vec![1; 256 * 1024])]);
         shelf.write(&written(&mut log, index));
         log.persisted(PersistId(index));
         log.commit_to(Index(index));
