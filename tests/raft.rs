@@ -5,6 +5,8 @@
 //!
 //! Disks, networks and clocks are pretended here; the real ones are the business of the simulation.
 
+#[path = "raft/changes.rs"]
+mod changes;
 #[path = "raft/checks.rs"]
 mod checks;
 #[path = "raft/cluster.rs"]
@@ -13,6 +15,10 @@ mod cluster;
 mod counts;
 #[path = "raft/disk.rs"]
 mod disk;
+#[path = "raft/electable.rs"]
+mod electable;
+#[path = "raft/members.rs"]
+mod members;
 #[path = "raft/network.rs"]
 mod network;
 #[path = "raft/reads.rs"]

@@ -138,11 +138,13 @@ impl Raft {
         }
     }
 
-    /// Up to `matched` this log is known to be the leader's; an acknowledgement is due.
+    /// Up to `matched` this log is known to be the leader's. An acknowledgement is due when that is durable, and not before: one of less
+    /// would make the leader offer the same snapshot at once again.
     pub(super) fn match_leader(&mut self, matched: Index) {
+        let is_durable = self.log.durable() >= matched;
         let follower = self.follower();
         follower.matched = follower.matched.max(matched);
-        follower.acknowledge = true;
+        follower.acknowledge |= is_durable;
     }
 
     pub(super) fn follower(&mut self) -> &mut Follower {

@@ -178,7 +178,8 @@ impl Raft {
         let may_send = progress.may_send(log.last().index);
         // An entry below the base is gone: only a snapshot helps this follower.
         let Some(prev) = log.position(progress.next().prev()) else {
-            if may_send {
+            // Also one whose pipeline is full: all that is in flight may be lost, and nothing here would tell.
+            if may_send || progress.mode() == Mode::Replicate {
                 progress.lacks_compacted();
                 self.behind.push(peer);
             }

@@ -90,7 +90,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let shelf = Shelf::default();
-        let log = Log::new(DurableLog::default(), Index(0), Box::new(shelf.clone()));
+        let log = Log::new(DurableLog::default(), Index(0), Arc::default(), Box::new(shelf.clone()));
         Self {
             log,
             shelf,
@@ -182,7 +182,7 @@ impl Pair {
             last,
             term_runs: runs,
         };
-        self.log = Log::new(found, self.log.applied(), Box::new(self.shelf.clone()));
+        self.log = Log::new(found, self.log.applied(), Arc::default(), Box::new(self.shelf.clone()));
         self.model = durable;
         self.term += 1;
     }
@@ -237,7 +237,12 @@ fn written(log: &mut Log, id: u64) -> Vec<Entry> {
 
 #[test]
 fn late_completion_for_a_truncated_suffix_counts_for_nothing() {
-    let mut log = Log::new(DurableLog::default(), Index(0), Box::new(Shelf::default()));
+    let mut log = Log::new(
+        DurableLog::default(),
+        Index(0),
+        Arc::default(),
+        Box::new(Shelf::default()),
+    );
     log.splice(vec![entry(1, 1, vec![]), entry(2, 1, vec![]), entry(3, 1, vec![])]);
     assert_eq!(written(&mut log, 1).len(), 3);
     log.splice(vec![entry(2, 2, vec![]), entry(3, 2, vec![])]);
@@ -250,7 +255,12 @@ fn late_completion_for_a_truncated_suffix_counts_for_nothing() {
 
 #[test]
 fn matching_suffix_is_never_truncated() {
-    let mut log = Log::new(DurableLog::default(), Index(0), Box::new(Shelf::default()));
+    let mut log = Log::new(
+        DurableLog::default(),
+        Index(0),
+        Arc::default(),
+        Box::new(Shelf::default()),
+    );
     log.splice(vec![entry(1, 1, vec![]), entry(2, 1, vec![]), entry(3, 1, vec![])]);
     assert!(
         !log.splice(vec![entry(1, 1, vec![])]),
@@ -262,7 +272,12 @@ fn matching_suffix_is_never_truncated() {
 #[test]
 #[should_panic(expected = "is committed")]
 fn committed_entry_is_never_truncated() {
-    let mut log = Log::new(DurableLog::default(), Index(0), Box::new(Shelf::default()));
+    let mut log = Log::new(
+        DurableLog::default(),
+        Index(0),
+        Arc::default(),
+        Box::new(Shelf::default()),
+    );
     log.splice(vec![entry(1, 1, vec![]), entry(2, 1, vec![])]);
     log.commit_to(Index(1));
     log.truncate(Index(1));
@@ -271,9 +286,9 @@ fn committed_entry_is_never_truncated() {
 #[test]
 fn tail_stays_within_its_limit_once_applied() {
     let shelf = Shelf::default();
-    let mut log = Log::new(DurableLog::default(), Index(0), Box::new(shelf.clone()));
+    let mut log = Log::new(DurableLog::default(), Index(0), Arc::default(), Box::new(shelf.clone()));
     for index in 1..=40 {
-        log.splice(vec![entry(index, 1, vec![0; 256 * 1024])]);
+        log.splice(vec![entry(index, 1, vec![1; 256 * 1024])]);
         shelf.write(&written(&mut log, index));
         log.persisted(PersistId(index));
         log.commit_to(Index(index));

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kapu::raft::{Body, Entry, Message, ProposeError, Raft, Ready, Role, RoleChange};
+use kapu::raft::{
+    Body, Change, Entry, HardState, Message, Position, ProposeError, Raft, Ready, ReconfigureError, Role, RoleChange,
+};
 use kapu::types::{Index, NodeId};
 
-use crate::checks::Checks;
+use crate::checks::{Before, Checks};
 use crate::counts::Counts;
-use crate::disk::Disk;
+use crate::disk::{Disk, Saved};
 use crate::network::Network;
 use crate::reads::Reads;
 use crate::replica::{Replica, Shape};
@@ -36,19 +38,24 @@ impl Cluster {
             shape,
             replicas: BTreeMap::new(),
             network: Network::default(),
-            checks: Checks::default(),
+            checks: Checks::new(shape.founders()),
             reads: Reads::default(),
             trace: Trace::default(),
             counts: Counts::default(),
         };
         for id in (1..=shape.nodes).map(NodeId) {
-            cluster.install(id, Disk::default());
+            cluster.boot(id, Disk::with(shape.founders(), HardState::default(), Vec::new()));
         }
         cluster
     }
 
+    /// Starts a node that waits to be added.
+    pub fn boot_waiting(&mut self, id: NodeId) {
+        self.boot(id, Disk::default());
+    }
+
     /// Gives a node a disk, and starts it.
-    pub fn install(&mut self, id: NodeId, disk: Disk) {
+    pub fn boot(&mut self, id: NodeId, disk: Disk) {
         self.replicas.insert(id, Replica::new(id, disk));
         self.start(id);
     }
@@ -56,13 +63,14 @@ impl Cluster {
     fn start(&mut self, id: NodeId) {
         let shape = self.shape;
         self.replica_mut(id).start(&shape);
-        self.check(id);
+        self.check(id, &Before::default());
     }
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         Counts {
             elections: self.checks.elections(),
+            changes: self.checks.changes(),
             commits: usize::try_from(self.checks.committed().0).expect("a log fits in memory"),
             ..self.counts
         }
@@ -91,18 +99,18 @@ impl Cluster {
     /// Lets one running replica have an event, and checks what came of it. What it wants done waits for [`Cluster::flush`].
     pub fn event<T>(&mut self, id: NodeId, event: impl FnOnce(&mut Raft) -> T) -> Option<T> {
         let raft = self.replica_mut(id).raft.as_mut()?;
-        let before = raft.log().commit();
+        let before = Before::of(raft);
         let result = event(raft);
         let commit = raft.log().commit();
-        if commit > before {
+        if commit > before.commit {
             self.trace.note(|| format!("{id} commits {commit}"));
         }
-        self.check(id);
+        self.check(id, &before);
         Some(result)
     }
 
-    fn check(&mut self, id: NodeId) {
-        self.checks.replica(id, &self.replicas);
+    fn check(&mut self, id: NodeId, before: &Before) {
+        self.checks.replica(id, before, &self.replicas);
     }
 
     /// Does what a replica wants done until it wants nothing. Writes complete at once, unless its disk is held.
@@ -148,6 +156,44 @@ impl Cluster {
             self.counts.reads_failed += 1;
             self.reads.failed(context);
         }
+        self.carry_snapshots(id, ready.behind, ready.offered);
+    }
+
+    /// Offers the saved state to who is behind, and begins to carry what is offered here.
+    fn carry_snapshots(&mut self, id: NodeId, behind: Vec<NodeId>, offered: Option<(NodeId, Position)>) {
+        for peer in behind {
+            let at = self.replica(id).disk.saved.at;
+            self.event(id, |raft| raft.offer_snapshot(peer, at));
+        }
+        let Some((from, at)) = offered else { return };
+        self.trace
+            .note(|| format!("{id} is offered {} by {from}", trace::position(at)));
+        let snapshot = self.replica(from).snapshot(at.index);
+        let snapshot = snapshot.filter(|snapshot| snapshot.saved.at == at);
+        self.replica_mut(id).incoming.extend(snapshot);
+    }
+
+    /// A snapshot has arrived, the one that was offered as number `which` of those under way. If it is still needed it takes the place of the
+    /// state, durably, and then of the log; `crashes` is between the two.
+    pub fn install(&mut self, id: NodeId, which: usize, crashes: bool) {
+        let Some(snapshot) = self.replica_mut(id).incoming.remove(which) else {
+            return;
+        };
+        let Saved { at, membership } = snapshot.saved.clone();
+        let needed = self.raft(id).is_some_and(|raft| raft.needs_snapshot(at));
+        if !needed {
+            self.trace.note(|| format!("{id} needs no {}", trace::position(at)));
+            self.counts.snapshots_late += 1;
+            return;
+        }
+        self.trace.note(|| format!("{id} saves {}", trace::position(at)));
+        self.replica_mut(id).take_over(snapshot);
+        self.counts.snapshots += 1;
+        if crashes {
+            self.counts.snapshots_cut_short += 1;
+            return self.crash(id, 0, Index(0));
+        }
+        self.event(id, |raft| raft.install(at, membership));
     }
 
     fn send(&mut self, message: Message) {
@@ -221,6 +267,7 @@ impl Cluster {
     /// machine is found as of `saved`, at the earliest as of the compacted log, at the latest as it was.
     pub fn crash(&mut self, id: NodeId, reached: usize, saved: Index) {
         let entries_before = self.replica(id).disk.entries();
+        self.counts.crashes_before_reset += usize::from(self.replica(id).disk.begins_anew());
         let replica = self.replica_mut(id);
         let Some(lost) = replica.crash(reached, saved) else {
             return;
@@ -245,18 +292,26 @@ impl Cluster {
         }
     }
 
-    /// Compacts as far as the node may: what all hold and what its state machine has, which becomes durable first.
-    pub fn compact(&mut self, id: NodeId) {
+    /// Compacts up to `through`, or what all live ones hold, as far as its state machine has it, which becomes durable first.
+    pub fn compact(&mut self, id: NodeId, through: Option<Index>) {
         let Some(raft) = self.raft(id) else { return };
-        let through = raft.held_by_all().min(raft.log().applied());
+        let through = through.unwrap_or(raft.held_by_live()).min(raft.log().applied());
         if through <= raft.log().base().index {
             return;
         }
+        self.replica_mut(id).save(through);
         let base = self.event(id, |raft| raft.compact(through)).expect("it runs");
         self.replica_mut(id).compact(base);
         self.counts.compactions += 1;
         self.trace
             .note(|| format!("{id} compacts up to {}", trace::position(base)));
+    }
+}
+
+/// Changes of members, and what came of them.
+impl Cluster {
+    pub fn change(&mut self, id: NodeId, change: &Change) -> Option<Result<Option<Index>, ReconfigureError>> {
+        self.event(id, |raft| raft.change_membership(change))
     }
 }
 

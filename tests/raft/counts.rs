@@ -12,6 +12,13 @@ pub struct Counts {
     pub restarts: usize,
     pub handovers: usize,
     pub compactions: usize,
+    pub changes: usize,
+    pub changes_refused: usize,
+    pub members_added: usize,
+    pub snapshots: usize,
+    pub snapshots_late: usize,
+    pub snapshots_cut_short: usize,
+    pub crashes_before_reset: usize,
     pub reads_confirmed: usize,
     pub reads_failed: usize,
     pub elections: usize,
@@ -20,7 +27,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every count with its name.
-    pub fn by_name(&self) -> [(&'static str, usize); 13] {
+    pub fn by_name(&self) -> [(&'static str, usize); 20] {
         [
             ("elections", self.elections),
             ("commits", self.commits),
@@ -33,6 +40,13 @@ impl Counts {
             ("restarts", self.restarts),
             ("handovers", self.handovers),
             ("compactions", self.compactions),
+            ("memberships committed", self.changes),
+            ("changes of members refused", self.changes_refused),
+            ("members added", self.members_added),
+            ("snapshots installed", self.snapshots),
+            ("snapshots that came too late", self.snapshots_late),
+            ("crashes between state and log", self.snapshots_cut_short),
+            ("crashes before a log began anew", self.crashes_before_reset),
             ("reads confirmed", self.reads_confirmed),
             ("reads failed", self.reads_failed),
         ]

@@ -2,11 +2,14 @@
 //!
 //! It outlives the replica. A write is atomic, and writes complete in order, as the log store promises; when, is for the caller to say. It
 //! does not judge what is written.
+//!
+//! Beside the log it keeps the saved state: up to where, and who the members were there. A state that came from elsewhere is saved before the
+//! log gives way to it; until that is durable too, the log lacks the position of the state, and a start begins the log anew there.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use kapu::raft::{DurableLog, Entry, EntryReader, HardState, Persist, Position};
+use kapu::raft::{DurableLog, Entry, EntryReader, HardState, Membership, Persist, Position};
 use kapu::types::{Index, PersistId, Term};
 
 /// The durable entries, shared with the replica that reads them back.
@@ -20,10 +23,18 @@ struct Entries {
     entries: VecDeque<Entry>,
 }
 
+/// A durable state: everything up to `at` is in it, and `membership` was in force there.
+#[derive(Clone, Default)]
+pub struct Saved {
+    pub at: Position,
+    pub membership: Membership,
+}
+
 /// One replica's disk.
 #[derive(Default)]
 pub struct Disk {
     pub hard_state: HardState,
+    pub saved: Saved,
     /// Writes stay under way until they are completed by hand.
     pub held: bool,
     shelf: Shelf,
@@ -38,10 +49,12 @@ pub fn position(entry: &Entry) -> Position {
 }
 
 impl Disk {
-    /// A disk that holds this already.
-    pub fn with(hard_state: HardState, entries: Vec<Entry>) -> Self {
+    /// A disk that holds this already, of a node that begins with `membership`.
+    pub fn with(membership: Membership, hard_state: HardState, entries: Vec<Entry>) -> Self {
+        let at = Position::default();
         let disk = Self {
             hard_state,
+            saved: Saved { at, membership },
             ..Self::default()
         };
         disk.shelf.lock().entries = entries.into();
@@ -56,7 +69,7 @@ impl Disk {
         self.under_way.len()
     }
 
-    /// Completes the oldest write; returns its id, whether its hard state was new, and the entries that it replaced.
+    /// Completes the oldest write; returns its id and the entries that it replaced.
     pub fn complete(&mut self) -> Option<(PersistId, Vec<Entry>)> {
         let Persist {
             id,
@@ -71,7 +84,9 @@ impl Disk {
             let kept = hard_state.term > was.term || was.vote.is_none() || hard_state.vote == was.vote;
             assert!(kept, "the durable vote of term {} is taken back", was.term);
         }
-        Some((id, self.replace(entries)))
+        let mut replaced = reset.map_or_else(Vec::new, |at| self.shelf.begin_anew(at));
+        replaced.extend(self.replace(entries));
+        Some((id, replaced))
     }
 
     fn replace(&self, entries: Vec<Entry>) -> Vec<Entry> {
@@ -116,26 +131,32 @@ impl Disk {
         self.shelf.lock().base
     }
 
+    /// Whether the log lacks the position of the saved state: a start begins it anew there.
+    pub fn begins_anew(&self) -> bool {
+        let Position { term, index } = self.saved.at;
+        self.shelf.lock().term_at(index) != Some(term)
+    }
+
+    /// The last position that a start finds.
     pub fn last(&self) -> Position {
+        if self.begins_anew() {
+            return self.saved.at;
+        }
         let shelf = self.shelf.lock();
         shelf.entries.back().map_or(shelf.base, position)
     }
 
-    /// Whether `entry` is durable here, as its position tells. What is compacted was durable everywhere.
+    /// Whether a start finds `entry`, as its position tells. What the saved state contains was committed.
     pub fn holds(&self, entry: &Entry) -> bool {
-        let shelf = self.shelf.lock();
-        entry.index <= shelf.base.index
-            || shelf
-                .get(entry.index)
-                .is_some_and(|held| position(held) == position(entry))
+        entry.index <= self.saved.at.index || self.term_at(entry.index) == Some(entry.term)
     }
 
+    /// The term of the entry at `index` that a start finds.
     pub fn term_at(&self, index: Index) -> Option<Term> {
-        let shelf = self.shelf.lock();
-        if index == shelf.base.index {
-            return Some(shelf.base.term);
+        if self.begins_anew() {
+            return (index == self.saved.at.index).then_some(self.saved.at.term);
         }
-        shelf.get(index).map(|entry| entry.term)
+        self.shelf.lock().term_at(index)
     }
 
     pub fn entries(&self) -> Vec<Entry> {
@@ -144,6 +165,9 @@ impl Disk {
 
     /// What a replica finds when it starts.
     pub fn recover(&self) -> (DurableLog, Box<dyn EntryReader>) {
+        if self.begins_anew() {
+            self.shelf.begin_anew(self.saved.at);
+        }
         let shelf = self.shelf.lock();
         let mut term_runs: Vec<Position> = Vec::new();
         for entry in &shelf.entries {
@@ -164,9 +188,23 @@ impl Shelf {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().expect("nobody panics while holding it")
     }
+
+    /// The log is empty and begins after `at`. Returns what it held.
+    fn begin_anew(&self, at: Position) -> Vec<Entry> {
+        let mut shelf = self.lock();
+        shelf.base = at;
+        shelf.entries.drain(..).collect()
+    }
 }
 
 impl Entries {
+    fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        self.get(index).map(|entry| entry.term)
+    }
+
     fn get(&self, index: Index) -> Option<&Entry> {
         let above = index.0.checked_sub(self.base.index.0 + 1)?;
         self.entries.get(usize::try_from(above).expect("a log fits in memory"))

@@ -9,6 +9,8 @@ use crate::schedules::Schedule;
 
 /// A healed cluster is at rest after so many election times.
 const ELECTION_TIMES_TO_REST: u32 = 30;
+/// So long is watched whether it stays so.
+const ELECTION_TIMES_OF_PEACE: u32 = 8;
 
 impl Schedule {
     /// Mends every link, starts every node, lets every disk go on.
@@ -33,18 +35,37 @@ impl Schedule {
         panic!("in its time a healed cluster {what}; this one did not");
     }
 
-    /// One leader that serves, known to all; everything in its log is applied everywhere.
+    /// One leader that serves, known to all members; everything in its log is applied by all of them, and no change is under way. Who was
+    /// removed may have missed that.
     pub fn is_at_rest(&mut self) -> bool {
-        let ids = self.cluster.ids();
-        let rafts: Vec<&Raft> = ids.iter().filter_map(|id| self.cluster.raft(*id)).collect();
-        let Some(leader) = rafts.iter().find(|raft| raft.may_serve()) else {
+        let rafts = self
+            .cluster
+            .replicas
+            .values()
+            .filter_map(|replica| replica.raft.as_ref());
+        let leaders = rafts.filter(|raft| raft.may_serve() && !raft.change_is_under_way());
+        let Some(leader) = leaders.max_by_key(|raft| raft.term()) else {
             return false;
         };
         let last = leader.log().last();
-        let settled = |raft: &&Raft| {
+        let settled = |raft: &Raft| {
             raft.leader() == Some(leader.id()) && raft.log().last() == last && raft.log().applied() == last.index
         };
-        rafts.len() == ids.len() && rafts.iter().all(settled)
+        let mut members = leader.membership().members().keys();
+        members.all(|node| self.cluster.raft(*node).is_some_and(settled))
+    }
+
+    /// Who is left outside campaigns as long as it likes, and deposes nobody.
+    pub fn demand_stability(&mut self) {
+        let elections = self.cluster.checks.elections();
+        for _ in 0..ELECTION_TIMES_OF_PEACE * self.cluster.shape.election_ticks {
+            self.calm_tick();
+        }
+        assert_eq!(
+            self.cluster.checks.elections(),
+            elections,
+            "a healed cluster keeps its leader"
+        );
     }
 
     /// Says whether the leader took them: one that is handing over does not, and for a moment there may be none.

@@ -21,16 +21,25 @@ const NODES: [u64; 6] = [1, 3, 3, 4, 5, 5];
 /// Schedules differ in character, so that some go deep where others go wide.
 const LARGE_SHARES: [f64; 3] = [0.0, 0.1, 0.9];
 const COUP_SHARES: [f64; 3] = [0.0, 0.01, 0.1];
+const CHANGE_SHARES: [f64; 3] = [0.0, 0.02, 0.2];
+const HARSH_SHARES: [f64; 3] = [0.0, 0.5, 0.9];
+const SNAPSHOT_SHARES: [f64; 3] = [0.01, 0.1, 0.5];
 /// Rounds of delivery in one tick; more are a loop.
 const ROUNDS_MAX: usize = 1_000;
 
 pub struct Schedule {
     pub cluster: Cluster,
-    rng: StdRng,
+    pub rng: StdRng,
     /// How many of the payloads are so large that appends must be split.
     large_share: f64,
     /// How many of the events are elections under the worst circumstances.
     coup_share: f64,
+    /// How many of the events are changes of members.
+    pub change_share: f64,
+    /// How many of the compactions ask nobody who may still want the entries.
+    harsh_share: f64,
+    /// How many of the events are the arrival of a snapshot, if one is under way to the node.
+    snapshot_share: f64,
     proposed: u64,
     pub reads: u64,
 }
@@ -48,6 +57,9 @@ impl Schedule {
             cluster: Cluster::new(shape),
             large_share: LARGE_SHARES[rng.random_range(0..LARGE_SHARES.len())],
             coup_share: COUP_SHARES[rng.random_range(0..COUP_SHARES.len())],
+            change_share: CHANGE_SHARES[rng.random_range(0..CHANGE_SHARES.len())],
+            harsh_share: HARSH_SHARES[rng.random_range(0..HARSH_SHARES.len())],
+            snapshot_share: SNAPSHOT_SHARES[rng.random_range(0..SNAPSHOT_SHARES.len())],
             rng,
             proposed: 0,
             reads: 0,
@@ -76,6 +88,7 @@ impl Schedule {
             "the healed cluster confirms a read"
         );
         assert_eq!(self.cluster.reads.under_way(), 0, "every read comes back");
+        self.demand_stability();
     }
 
     /// One event of any kind. What it wants done is mostly done at once; else it waits for the next event at that node.
@@ -83,6 +96,12 @@ impl Schedule {
         let id = self.any_node();
         if self.rng.random_bool(self.coup_share) {
             self.coups();
+        }
+        if self.rng.random_bool(self.change_share) {
+            self.change();
+        }
+        if self.rng.random_bool(self.snapshot_share) {
+            self.deliver_snapshot(id);
         }
         match self.rng.random_range(0..1000) {
             0..450 => self.deliver(),
@@ -100,7 +119,7 @@ impl Schedule {
             936..948 => self.cluster.network.heal(),
             948..963 => self.hold_or_release(id),
             963..970 => self.transfer(),
-            970..980 => self.cluster.compact(id),
+            970..980 => self.compact(id),
             _ => self.calm_tick(),
         }
         if self.rng.random_bool(0.8) {
@@ -108,8 +127,9 @@ impl Schedule {
         }
     }
 
-    fn any_node(&mut self) -> NodeId {
-        NodeId(self.rng.random_range(1..=self.cluster.shape.nodes))
+    pub fn any_node(&mut self) -> NodeId {
+        let all = self.cluster.ids();
+        all[self.rng.random_range(0..all.len())]
     }
 
     /// A place in the queue, more likely near its head.
@@ -250,11 +270,33 @@ impl Schedule {
         disk.held = !disk.held;
     }
 
-    fn transfer(&mut self) {
-        if let Some(id) = self.any_leader() {
-            self.cluster.event(id, Raft::transfer_leader);
-            self.cluster.flush(id);
+    /// Up to what the live ones hold, or up to anything that is applied.
+    fn compact(&mut self, id: NodeId) {
+        let applied = self.cluster.replica(id).applied.len() as u64;
+        let harsh = self.rng.random_bool(self.harsh_share);
+        let through = harsh.then(|| Index(self.rng.random_range(0..=applied)));
+        self.cluster.compact(id, through);
+    }
+
+    /// Any snapshot under way to a node arrives there; sometimes power fails when it is half done.
+    fn deliver_snapshot(&mut self, id: NodeId) {
+        let under_way = self.cluster.replica(id).incoming.len();
+        if under_way > 0 {
+            let which = self.rng.random_range(0..under_way);
+            let crashes = self.rng.random_bool(0.2);
+            self.cluster.install(id, which, crashes);
         }
+    }
+
+    fn transfer(&mut self) {
+        let Some(id) = self.any_leader() else { return };
+        if self.rng.random_bool(0.5) {
+            let to = self.any_node();
+            self.cluster.event(id, |raft| raft.transfer_leader_to(to));
+        } else {
+            self.cluster.event(id, Raft::transfer_leader);
+        }
+        self.cluster.flush(id);
     }
 
     /// A tick for everybody, with everything delivered: the world is not always bad.
@@ -272,6 +314,10 @@ impl Schedule {
                 let to = message.to;
                 self.cluster.deliver(message);
                 self.cluster.flush(to);
+            }
+            for id in self.cluster.ids() {
+                self.cluster.install(id, 0, false);
+                self.cluster.flush(id);
             }
         }
         panic!("the cluster never comes to rest");

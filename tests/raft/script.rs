@@ -69,6 +69,9 @@ impl Script {
             "read" => self.read(args),
             "transfer" => self.transfer(args),
             "inject" => self.inject(args),
+            "member" => self.member(args),
+            "members" => self.members(args),
+            "snapshot" => self.snapshot(args),
             "stabilize" => self.stabilize(),
             "run" => self.run_ticks(args),
             "queue" => self.queue(),
@@ -90,11 +93,17 @@ impl Script {
         Ok(())
     }
 
-    /// `boot NODE term=T [vote=NODE] [log="1 1 2"]`: starts a node on a disk with entries of these terms.
+    /// `boot NODE term=T [vote=NODE] [log="1 1 2"]`: starts a founder on a disk with entries of these terms. `boot NODE`: starts one that
+    /// waits to be added.
     fn boot(&mut self, args: &mut Args<'_>) -> Answer {
         let id = node(args)?;
+        let Some(term) = args.lookup_parse("term")? else {
+            self.cluster.boot_waiting(id);
+            self.cluster.flush(id);
+            return Ok(());
+        };
         let hard_state = HardState {
-            term: Term(args.lookup_parse("term")?.ok_or("a term is wanted")?),
+            term: Term(term),
             vote: args.lookup_parse("vote")?.map(NodeId),
         };
         let terms = args.lookup("log").map_or("", |argument| &argument.value);
@@ -105,8 +114,9 @@ impl Script {
                 payload: Bytes::from(format!("e{index}t{term}")),
             })
         });
-        let disk = Disk::with(hard_state, entries.collect::<Answer<_>>()?);
-        self.cluster.install(id, disk);
+        let founders = self.cluster.shape.founders();
+        let disk = Disk::with(founders, hard_state, entries.collect::<Answer<_>>()?);
+        self.cluster.boot(id, disk);
         Ok(())
     }
 
@@ -198,7 +208,8 @@ impl Script {
         Ok(())
     }
 
-    /// `crash NODE [reached=N]`: N writes under way reach the disk. `restart NODE`. `compact NODE`.
+    /// `crash NODE [reached=N]`: N writes under way reach the disk. `restart NODE`. `compact NODE [N]`: up to entry N, whoever may
+    /// still want it.
     fn node(&mut self, name: &str, args: &mut Args<'_>) -> Answer {
         let id = node(args)?;
         match name {
@@ -207,7 +218,10 @@ impl Script {
                 self.cluster.crash(id, reached, Index(0));
             }
             "restart" => self.cluster.restart(id),
-            _ => self.cluster.compact(id),
+            _ => {
+                let through = number(args)?.map(|index| Index(index as u64));
+                self.cluster.compact(id, through);
+            }
         }
         Ok(())
     }
@@ -235,10 +249,15 @@ impl Script {
         Ok(())
     }
 
-    /// `transfer NODE`: the leader hands over.
+    /// `transfer NODE [ID]`: the leader hands over.
     fn transfer(&mut self, args: &mut Args<'_>) -> Answer {
         let id = node(args)?;
-        let to = self.cluster.event(id, kapu::raft::Raft::transfer_leader).flatten();
+        let wanted = number(args)?.map(|to| NodeId(to as u64));
+        let hand_over = |raft: &mut kapu::raft::Raft| match wanted {
+            Some(to) => raft.transfer_leader_to(to).then_some(to),
+            None => raft.transfer_leader(),
+        };
+        let to = self.cluster.event(id, hand_over).flatten();
         let to = to.ok_or("nobody to hand over to")?;
         self.cluster.trace.note(|| format!("{id} hands over to {to}"));
         self.cluster.flush(id);

@@ -1,9 +1,10 @@
 //! What happened, in words: one line an event.
 //!
-//! Positions are written `index@term`, links `from>to`. Fields that say nothing (no round, nothing compacted) are left out.
+//! Positions are written `index@term`, links `from>to`; of members `(4)` is a learner, and while voters change `+4` only votes in the new
+//! majority and `-4` only in the old one. Fields that say nothing (no round, nothing compacted) are left out.
 
 use bytes::Bytes;
-use kapu::raft::{Body, Entry, HardState, Message, Persist, Position};
+use kapu::raft::{Body, Entry, HardState, Membership, Message, Persist, Position, Standing, is_membership};
 
 /// The lines since they were last taken. Costs nothing while it does not record.
 #[derive(Default)]
@@ -36,10 +37,33 @@ pub fn entry(entry: &Entry) -> String {
 }
 
 fn payload(payload: &Bytes) -> String {
+    if is_membership(payload) {
+        return members(&Membership::decode(payload).expect("it was appended"));
+    }
     match payload.len() {
         0 => "no-op".to_owned(),
         1..=40 => String::from_utf8_lossy(payload).into_owned(),
         bytes => format!("[{bytes} bytes]"),
+    }
+}
+
+/// Who belongs to the partition, and as what.
+pub fn members(membership: &Membership) -> String {
+    let word = |(node, member): (_, &kapu::raft::Member)| match membership.standing(node) {
+        Some(Standing::Voter) if membership.is_joint() && !member.is_outgoing => format!(" +{node}"),
+        Some(Standing::Voter) => format!(" {node}"),
+        Some(Standing::Leaving) => format!(" -{node}"),
+        Some(Standing::Learner) | None => format!(" ({node})"),
+    };
+    let words: String = membership
+        .members()
+        .iter()
+        .map(|(node, member)| word((*node, member)))
+        .collect();
+    if words.is_empty() {
+        "no members".to_owned()
+    } else {
+        format!("members{words}")
     }
 }
 
@@ -61,11 +85,13 @@ pub fn persist(persist: &Persist) -> String {
         .hard_state
         .as_ref()
         .map(|state| format!(" {}", hard_state(state)));
+    let reset = persist.reset.map(|at| format!(" anew after {}", position(at)));
     let entries = (!persist.entries.is_empty()).then(|| format!(" {}", range(&persist.entries)));
     format!(
-        "#{}{}{}",
+        "#{}{}{}{}",
         persist.id,
         state.unwrap_or_default(),
+        reset.unwrap_or_default(),
         entries.unwrap_or_default()
     )
 }
@@ -100,6 +126,9 @@ pub fn kind(body: &Body) -> &'static str {
         Body::Heartbeat { .. } => "heartbeat",
         Body::HeartbeatResponse { .. } => "heartbeat-response",
         Body::TimeoutNow => "timeout-now",
+        Body::Snapshot { .. } => "snapshot",
+        Body::SnapshotRequest { .. } => "snapshot-request",
+        Body::SnapshotRows(_) => "snapshot-rows",
     }
 }
 
@@ -128,7 +157,8 @@ fn text(body: &Body) -> String {
             format!("{kind} commit={commit}{round}{compact}")
         }
         Body::HeartbeatResponse { round } => format!("{kind}{}", unless_zero("round", *round)),
-        Body::TimeoutNow => kind.to_owned(),
+        Body::Snapshot { at } => format!("{kind} {}", position(*at)),
+        Body::TimeoutNow | Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => kind.to_owned(),
     }
 }
 
