@@ -12,6 +12,8 @@ mod conformance;
 mod crash;
 #[path = "storage/disk.rs"]
 mod disk;
+#[path = "storage/expectation.rs"]
+mod expectation;
 #[path = "storage/failure.rs"]
 mod failure;
 #[path = "storage/leftovers.rs"]
