@@ -329,12 +329,9 @@ impl Log {
             return read.into_iter().take_while(fits).collect();
         }
         let skip = usize::try_from(first.0 - tail_first).expect("the tail fits in memory");
-        let wanted = self
-            .tail
-            .iter()
-            .skip(skip)
-            .take_while(|entry| entry.index <= last && fits(entry));
-        wanted.cloned().collect()
+        let wanted = |entry: &&Entry| entry.index <= last && fits(entry);
+        let count = self.tail.range(skip..).take_while(wanted).count();
+        self.tail.range(skip..skip + count).cloned().collect()
     }
 
     /// What is not on its way to the disk yet; from now on it is, as write `id`.
