@@ -181,6 +181,7 @@ impl Pair {
             base,
             last,
             term_runs: runs,
+            replaced: false,
         };
         self.log = Log::new(found, self.log.applied(), Arc::default(), Box::new(self.shelf.clone()));
         self.model = durable;

@@ -179,6 +179,7 @@ impl Disk {
             base: shelf.base,
             last: shelf.entries.back().map_or(shelf.base, position),
             term_runs,
+            replaced: false,
         };
         (found, Box::new(self.shelf.clone()))
     }

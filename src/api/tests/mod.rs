@@ -18,7 +18,7 @@ use crate::env::{Spawn as _, TokioSpawn};
 use crate::error::{LeaderHint, RequestError};
 use crate::lock::{Command, Outcome};
 use crate::raft::Role;
-use crate::status::PartitionStatus;
+use crate::status::{NodeInfo, PartitionStatus};
 use crate::types::{FencingToken, Index, InvalidInput, NodeId, PartitionId, Resource, Term};
 use crate::wire::{decode_reply, decode_status, encode_request};
 use pb::cluster_service_client::ClusterServiceClient;

@@ -79,6 +79,9 @@ async fn an_unknown_method_is_refused() {
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<pb::GetRequest, pb::LockReply>::default();
     let path = http::uri::PathAndQuery::from_static("/kapu.v1.Nothing/Get");
-    let status = grpc.unary(Request::new(get("a")), path, codec).await.unwrap_err();
+    let status = grpc
+        .unary(tonic::Request::new(get("a")), path, codec)
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
 }

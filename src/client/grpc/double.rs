@@ -99,6 +99,17 @@ impl ClusterService for Statuses {
             ..Default::default()
         }))
     }
+
+    async fn change_member(&self, _: Call<pb::ChangeMemberRequest>) -> Result<Response<pb::ChangeMemberReply>, Status> {
+        Ok(Response::new(pb::ChangeMemberReply { done: true }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        _: Call<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderReply>, Status> {
+        Err(Status::unimplemented("this double leads nothing"))
+    }
 }
 
 /// Both services on one port.

@@ -149,7 +149,9 @@ fn a_node_that_was_removed_is_told_so() {
 fn a_node_that_nobody_knows_yet_is_heard_and_only_so_many_are() {
     let (inbound, _) = inbound();
     for node in 10..10 + limits::PEERS_HEARD_MAX as u64 - 1 {
-        inbound.receive(frame_of_two(|header| header.from = NodeId(node))).unwrap();
+        inbound
+            .receive(frame_of_two(|header| header.from = NodeId(node)))
+            .unwrap();
     }
     let one_more = refusal(&inbound, |header| header.from = NodeId(1_000));
     assert!(one_more.contains(&limits::PEERS_HEARD_MAX.to_string()), "{one_more}");
@@ -264,7 +266,8 @@ impl MessageSink for Forward {
 #[tokio::test]
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
-    let inbound = Inbound::new(identity(1), [(NodeId(2), None)], Arc::new(Forward(forward)), at_once());
+    let roster = Arc::new(Removed(Vec::new()));
+    let inbound = Inbound::new(identity(1), [], roster, Arc::new(Forward(forward)), at_once());
     let (peers, _told) = over_sockets("test", inbound).await;
     assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
 }

@@ -10,8 +10,10 @@ use proptest::prelude::*;
 use crate::error::{LeaderHint, RequestError};
 use crate::limits;
 use crate::lock::{Command, Outcome, Query, Request};
-use crate::raft::{Body, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
-use crate::status::PartitionStatus;
+use crate::raft::{
+    Body, Change, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows,
+};
+use crate::status::{NodeInfo, PartitionStatus};
 use crate::types::*;
 use crate::wire::{Frame, FrameHeader};
 
@@ -238,6 +240,37 @@ pub fn error() -> impl Strategy<Value = RequestError> {
         Just(RequestError::Stopping),
         Just(RequestError::Unknown("the node cannot tell")),
     ]
+}
+
+pub fn node_info() -> impl Strategy<Value = NodeInfo> {
+    (any::<u64>(), ".{0,20}", ".{0,20}", any::<u8>()).prop_map(|(node, client_address, peer_address, priority)| {
+        NodeInfo {
+            node: NodeId(node),
+            client_address,
+            peer_address,
+            priority,
+        }
+    })
+}
+
+pub fn change() -> impl Strategy<Value = Change> {
+    (0..4, 1..=u64::MAX, ".{0,20}", any::<u8>()).prop_map(|(kind, node, address, priority)| {
+        let node = NodeId(node);
+        match kind {
+            0 => Change::AddLearner {
+                node,
+                address,
+                priority,
+            },
+            1 => Change::Promote { node },
+            2 => Change::Remove { node },
+            _ => Change::Update {
+                node,
+                address,
+                priority,
+            },
+        }
+    })
 }
 
 pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {

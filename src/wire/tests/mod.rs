@@ -8,12 +8,13 @@ mod refusals;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::admin::{decode_change, encode_change};
 use super::frame::HEADER_BYTES_MAX;
 use super::*;
 use crate::limits;
 use crate::lock::Query;
 use crate::status::NodeStatus;
-use crate::types::NodeId;
+use crate::types::{NodeId, PartitionId};
 use arbitrary::*;
 
 proptest! {
@@ -67,10 +68,16 @@ proptest! {
     }
 
     #[test]
+    fn a_change_of_members_comes_back_as_it_was(partition: u32, change in change()) {
+        let partition = PartitionId(partition);
+        prop_assert_eq!(decode_change(encode_change(partition, &change)), Ok((partition, change)));
+    }
+
+    #[test]
     fn a_status_comes_back_as_it_was(
         texts in (".{0,20}", ".{0,20}"),
         node_id in 1..=u64::MAX,
-        nodes in prop::collection::vec((any::<u64>().prop_map(NodeId), ".{0,20}"), 0..=limits::NODES_MAX),
+        nodes in prop::collection::vec(node_info(), 0..=limits::NODES_MAX),
         partitions in prop::collection::vec(partition_status(), 0..9),
     ) {
         let status = NodeStatus { cluster: texts.0, node_id: NodeId(node_id), client_address: texts.1, nodes, partitions };
