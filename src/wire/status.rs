@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::snapshot::decode_membership;
 use super::{DecodeError, check_limit, pb};
 use crate::limits;
-use crate::raft::{FollowerStatus, Role};
+use crate::raft::{FollowerStatus, Membership, Role};
 use crate::status::{NodeInfo, NodeStatus, PartitionStatus};
 use crate::types::{Index, NodeId, PartitionId, Term};
 
@@ -91,6 +91,11 @@ pub fn decode_status(reply: pb::StatusReply) -> Result<NodeStatus, DecodeError> 
 }
 
 fn decode_partition(status: &pb::PartitionStatus) -> Result<PartitionStatus, DecodeError> {
+    // A node that tells no membership knows none.
+    let membership = match &status.membership[..] {
+        [] => Membership::default(),
+        bytes => decode_membership(bytes)?,
+    };
     let role = ROLES.into_iter().find(|role| role.as_str() == status.role);
     Ok(PartitionStatus {
         partition: PartitionId(status.partition),
@@ -102,7 +107,7 @@ fn decode_partition(status: &pb::PartitionStatus) -> Result<PartitionStatus, Dec
         applied: Index(status.applied),
         durable: Index(status.durable),
         base: Index(status.base),
-        membership: Arc::new(decode_membership(&status.membership)?),
+        membership: Arc::new(membership),
         followers: status.followers.iter().map(decode_follower).collect(),
     })
 }

@@ -2,12 +2,14 @@
 //!
 //! The bounds are what was measured, rounded up: a decoder that begins to allocate before it counts breaks them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kapu::error::{LeaderHint, RequestError};
 use kapu::limits;
 use kapu::lock::{Command, Outcome, Query, Request, Table};
-use kapu::raft::{Body, Entry, Message, Position, Role};
-use kapu::status::{NodeStatus, PartitionStatus};
+use kapu::raft::{Body, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
+use kapu::status::{NodeInfo, NodeStatus, PartitionStatus};
 use kapu::types::*;
 use kapu::wire::{self, FrameHeader, pb};
 use prost::Message as _;
@@ -186,15 +188,35 @@ fn status() -> Bytes {
         commit: Index(9),
         applied: Index(8),
         durable: Index(9),
+        base: Index(3),
+        membership: Arc::new(membership()),
+        followers: Arc::new([FollowerStatus {
+            node: NodeId(2),
+            matched: Index(9),
+            is_live: true,
+        }]),
     };
     let status = NodeStatus {
         cluster: "test".to_owned(),
         node_id: NodeId(1),
         client_address: "127.0.0.1:2070".to_owned(),
-        nodes: vec![(NodeId(1), "127.0.0.1:2070".to_owned()), (NodeId(2), String::new())],
+        nodes: [1, 2].map(node_info).to_vec(),
         partitions: vec![partition; 3],
     };
     wire::encode_status(status).encode_to_vec().into()
+}
+
+fn node_info(node: u64) -> NodeInfo {
+    NodeInfo {
+        node: NodeId(node),
+        client_address: "127.0.0.1:2070".to_owned(),
+        peer_address: "127.0.0.1:2071".to_owned(),
+        priority: 1,
+    }
+}
+
+fn membership() -> Membership {
+    Membership::of_voters([1, 2, 3].map(|node| (NodeId(node), format!("10.0.0.{node}:2071"))))
 }
 
 /// A frame with every kind of message.
@@ -238,6 +260,21 @@ fn frame() -> Bytes {
         },
         Body::HeartbeatResponse { round: 9 },
         Body::TimeoutNow,
+        Body::Snapshot { at: position },
+        Body::SnapshotRequest {
+            at: position,
+            after: Bytes::from_static(b"key"),
+        },
+        Body::SnapshotRows(SnapshotRows {
+            at: position,
+            after: Bytes::from_static(b"a"),
+            rows: vec![(Bytes::from_static(b"b"), Bytes::from_static(b"value"))],
+            checksum: 7,
+            end: Some(SnapshotEnd {
+                log_time: LogTime(9),
+                membership: membership(),
+            }),
+        }),
     ];
     let message = |body| Message {
         from: NodeId(1),
@@ -254,6 +291,7 @@ fn frame() -> Bytes {
         incarnation: Incarnation(4),
         sequence: 500,
         client_address: "127.0.0.1:2070".to_owned(),
+        peer_address: "127.0.0.1:2071".to_owned(),
     };
     wire::encode_frame(&header, &messages)
 }

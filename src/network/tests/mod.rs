@@ -136,7 +136,7 @@ fn append(bytes: usize) -> Message {
     let entry = Entry {
         index: Index(1),
         term: Term(1),
-        payload: vec![0; bytes].into(),
+        payload: vec![1; bytes].into(),
     };
     let body = Body::Append {
         prev: Position::default(),
