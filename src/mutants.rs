@@ -65,6 +65,8 @@ mutants! {
     // Raft: snapshots.
     SnapshotKeepsMembership, "snapshot-keeps-membership", "A snapshot leaves the membership that was there before (openraft).";
     SnapshotOverNewer, "snapshot-over-newer", "A snapshot is installed over a log that has its last entry and more (Camunda).";
+    SnapshotKeepsSuffix, "snapshot-keeps-suffix", "A conflicting log outlives the snapshot that takes its place (hashicorp/raft).";
+    SnapshotLeavesGap, "snapshot-leaves-gap", "After a snapshot the log begins one entry too late (redisraft).";
     // Raft: reads.
     ReadByOldRound, "read-by-old-round", "A read is confirmed by answers to what was sent before it (etcd: context reused).";
     ReadBeforeOpening, "read-before-opening", "A new leader reads before it has committed anything in its term (etcd).";
