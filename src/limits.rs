@@ -102,6 +102,8 @@ pub const COLLECT_BLOBS_MAX: usize = 256;
 pub const COLLECT_BYTES_MAX: usize = 1024 * 1024;
 /// The most moved entries of one partition that one step of garbage collection removes after they were compacted.
 pub const COLLECT_ROWS_MAX: u64 = 4096;
+/// The most leftover rows of the state, of a snapshot that was replaced, that are removed at once.
+pub const LEFTOVER_ROWS_MAX: usize = 4096;
 /// The page cache of the log file, in bytes. Small: recent entries are in the partitions' own tails.
 pub const LOG_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The page cache of the state file, in bytes.

@@ -18,8 +18,8 @@ use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
-use crate::raft::{self, DurableLog, EntryReader, Message, Raft};
-use crate::storage::{self, LogStore, StateMark, StorageError};
+use crate::raft::{self, DurableLog, EntryReader, Membership, Message, Raft};
+use crate::storage::{self, LogStore, StorageError};
 use crate::types::{Index, NodeId, PartitionId};
 
 impl Node {
@@ -99,7 +99,7 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
         cluster: config.cluster.clone(),
         node_id: config.node_id,
         partitions: config.partitions,
-        voters: config.voters.keys().copied().collect(),
+        membership: Membership::of_voters(config.voters.clone()),
     };
     let cell = failure.clone();
     storage::open_with(
@@ -170,9 +170,9 @@ impl ActorStart<'_> {
     fn recover(&self, partition: PartitionId, mailbox: &Mailbox, inbox: Inbox) -> Result<Actor, StorageError> {
         let mut machine = LockMachine::default();
         let mut restore = |key: &[u8], value: &[u8]| machine.restore(key, value).map_err(|error| error.to_string());
-        let mark = self.shared.state.load(partition, &mut restore)?;
+        let storage::Loaded { mark, .. } = self.shared.state.load(partition, &mut restore)?;
         let storage::Recovered { hard_state, log } = self.shared.log.recover(partition)?;
-        check_mark(partition, &log, mark)?;
+        check_mark(partition, &log, mark.applied.index)?;
         let config = raft::Config {
             id: self.config.node_id,
             heartbeat_ticks: self.config.heartbeat_ticks,
@@ -219,8 +219,7 @@ impl ActorStart<'_> {
 }
 
 /// Rows and log must be of one history: the rows never ahead of the log, the log never cut above the rows.
-fn check_mark(partition: PartitionId, log: &DurableLog, mark: StateMark) -> Result<(), StorageError> {
-    let applied = mark.applied.index;
+fn check_mark(partition: PartitionId, log: &DurableLog, applied: Index) -> Result<(), StorageError> {
     if (log.base.index..=log.last.index).contains(&applied) {
         return Ok(());
     }

@@ -118,8 +118,8 @@ impl Actor {
             self.shared.outbound.send(self.partition, send);
         }
         if let Some((mark, rows)) = save {
-            let mailbox = self.mailbox.clone();
-            let done = Box::new(move || mailbox.push(Event::StateSaved(mark)));
+            let (mailbox, saved) = (self.mailbox.clone(), mark.clone());
+            let done = Box::new(move || mailbox.push(Event::StateSaved(saved)));
             self.shared.state.write(StateWrite {
                 partition: self.partition,
                 mark,

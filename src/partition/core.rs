@@ -14,7 +14,7 @@ use crate::partition::event::{Event, Refusal, Reply};
 use crate::partition::log_clock::LogClock;
 use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
-use crate::raft::{Entry, Message, Persist, Position, ProposeError, Raft, Ready, Role};
+use crate::raft::{Entry, Membership, Message, Persist, Position, ProposeError, Raft, Ready, Role};
 use crate::status::PartitionStatus;
 use crate::storage::StateMark;
 use crate::types::{Index, LogTime, PartitionId};
@@ -366,6 +366,7 @@ impl Core {
         let mark = StateMark {
             applied: self.applied,
             log_time: self.log_time,
+            membership: Membership::default(),
         };
         effects.save = Some((mark, self.machine.take_changes()));
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::index::LogIndex;
 use super::record::Encoder;
 use super::redb::collect::Collector;
 use super::redb::log_file::{LogFile, slot};
@@ -55,6 +56,49 @@ impl Counters {
     }
 }
 
+/// Where a log begins and ends.
+#[derive(Clone, Copy)]
+struct Ends {
+    base: Position,
+    last: Index,
+}
+
+impl Ends {
+    fn of(index: &LogIndex) -> Self {
+        Self {
+            base: index.base(),
+            last: index.last().index,
+        }
+    }
+
+    /// What they are after `persist`, or in words why it does not follow.
+    fn after(self, persist: &Persist) -> Result<Self, String> {
+        let Self { base, last } = persist.reset.map_or(Ok(self), |position| self.reset(position))?;
+        let (Some(first_new), Some(last_new)) = (persist.entries.first(), persist.entries.last()) else {
+            return Ok(Self { base, last });
+        };
+        let first = first_new.index;
+        if first <= base.index || first > last.next() {
+            return Err(format!(
+                "entries from {first} do not follow a log from {} to {last}",
+                base.index
+            ));
+        }
+        let last = last_new.index;
+        Ok(Self { base, last })
+    }
+
+    /// A log is replaced by one that begins later; also, by itself without its entries.
+    fn reset(self, base: Position) -> Result<Self, String> {
+        if base.index <= self.base.index && base != self.base {
+            let was = self.base.index;
+            return Err(format!("a log from {was} is not replaced by one from {}", base.index));
+        }
+        let last = base.index;
+        Ok(Self { base, last })
+    }
+}
+
 /// The task. Fields are dropped in order: the file is closed before anybody hears of it.
 pub(super) struct Committer {
     file: Arc<LogFile>,
@@ -63,8 +107,8 @@ pub(super) struct Committer {
     on_failure: FailureHandler,
     counters: Arc<Counters>,
     collector: Collector,
-    /// Base and last index of each partition, with everything in the batch.
-    ends: Vec<(Index, Index)>,
+    /// The ends of each partition's log, with everything in the batch.
+    ends: Vec<Ends>,
     encoder: Encoder,
     batch: Vec<LogWrite>,
     /// Taken from the queue, but for the next batch.
@@ -81,11 +125,7 @@ impl Committer {
         collector: Collector,
         closed: oneshot::Sender<()>,
     ) -> Self {
-        let ends = file
-            .indexes()
-            .iter()
-            .map(|index| (index.base().index, index.last().index))
-            .collect();
+        let ends = file.indexes().iter().map(Ends::of).collect();
         Self {
             file,
             disk,
@@ -138,7 +178,7 @@ impl Committer {
         if !self.batch.is_empty() {
             self.commit().await?;
         }
-        if self.collector.is_due() && self.encoder.is_empty() {
+        if self.collector.is_due() {
             self.disk.pace().await;
             self.collector.step(&self.file)?;
         }
@@ -158,47 +198,35 @@ impl Committer {
     }
 
     fn take_write(&mut self, write: LogWrite) -> Result<(), StorageError> {
-        let LogWrite {
-            partition,
-            persist: Persist {
-                hard_state, entries, ..
-            },
-            ..
-        } = &write;
-        let end = self
-            .ends
-            .get_mut(slot(*partition))
-            .ok_or_else(|| refused(&self.file, *partition, "it does not exist"))?;
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            if first.index <= end.0 || first.index > end.1.next() {
-                let reason = format!(
-                    "entries from {} do not follow a log from {} to {}",
-                    first.index, end.0, end.1
-                );
-                return Err(refused(&self.file, *partition, &reason));
-            }
-            end.1 = last.index;
+        let LogWrite { partition, persist, .. } = &write;
+        let refused = |reason: &str| refused(&self.file, *partition, reason);
+        let ends = self.ends.get_mut(slot(*partition));
+        let ends = ends.ok_or_else(|| refused("it does not exist"))?;
+        *ends = ends.after(persist).map_err(|reason| refused(&reason))?;
+        if let Some(hard_state) = persist.hard_state {
+            self.encoder.hard_state(*partition, hard_state);
         }
-        if let Some(hard_state) = hard_state {
-            self.encoder.hard_state(*partition, *hard_state);
+        if let Some(position) = persist.reset {
+            self.encoder.reset(*partition, position);
         }
-        self.encoder.entries(*partition, entries);
+        self.encoder.entries(*partition, &persist.entries);
         self.batch.push(write);
         Ok(())
     }
 
-    /// Raises the base in memory; it becomes durable when garbage is collected, and until then an older base is just as true. A position
-    /// that the log does not have replaces the log: that is a record of its own, durable before anything that follows it.
+    /// Raises the base in memory; it becomes durable when garbage is collected, and until then an older base is just as true.
     fn compact(&mut self, partition: PartitionId, through: Position) -> Result<(), StorageError> {
         let mut indexes = self.file.indexes();
-        let (Some(index), Some(end)) = (indexes.get_mut(slot(partition)), self.ends.get_mut(slot(partition))) else {
+        let (Some(index), Some(ends)) = (indexes.get_mut(slot(partition)), self.ends.get_mut(slot(partition))) else {
             return Err(refused(&self.file, partition, "it does not exist"));
         };
         if !index.compact(through) {
-            index.reset(through);
-            self.encoder.reset(partition, through);
+            let (Position { term, index: at }, last) = (through, index.last().index);
+            let reason =
+                format!("it is compacted up to entry {at} of term {term}, which its log up to {last} does not have");
+            return Err(refused(&self.file, partition, &reason));
         }
-        *end = (index.base().index, index.last().index);
+        *ends = Ends::of(index);
         Ok(())
     }
 

@@ -140,7 +140,7 @@ impl LogIndex {
     }
 
     /// Lets go of everything up to `through` and keeps what follows. Returns false, and changes nothing, when the log does not have that
-    /// entry: then it is not compacted but replaced, see [`LogIndex::reset`].
+    /// entry.
     #[must_use]
     pub fn compact(&mut self, through: Position) -> bool {
         if through.index <= self.base.index {
@@ -167,7 +167,8 @@ impl LogIndex {
         true
     }
 
-    /// The log is empty and begins after `position`, or after the base where that is later.
+    /// The log is empty and begins after `position`, or after the base where that is later: when blobs are replayed, the base is that of
+    /// a later compaction.
     pub fn reset(&mut self, position: Position) {
         self.runs.clear();
         self.terms.clear();

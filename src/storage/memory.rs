@@ -4,12 +4,15 @@
 //! not come back under its old name after a crash.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::read::{Budget, missing};
-use super::{LogStore, LogWrite, Recovered, StateMark, StateStore, StateWrite, StorageError, VisitRow};
+use super::{InstallWrite, Loaded, StageWrite, StateMark, StateSnapshot, StateStore, StateWrite, VisitRow};
+use super::{LogStore, LogWrite, Recovered, StorageError};
+use crate::machine::Row;
 use crate::raft::{DurableLog, Entry, HardState, Position};
 use crate::types::{Index, PartitionId};
 
@@ -55,9 +58,26 @@ impl PartitionLog {
             return;
         }
         let count = self.count_through(through.index);
-        let kept = count > 0 && position(&self.entries[count - 1]) == through;
-        self.entries.drain(..if kept { count } else { self.entries.len() });
+        assert!(
+            count > 0 && position(&self.entries[count - 1]) == through,
+            "a log up to {} is compacted up to entry {} of term {}, which it does not have",
+            self.last().index,
+            through.index,
+            through.term,
+        );
+        self.entries.drain(..count);
         self.base = through;
+    }
+
+    fn reset(&mut self, base: Position) {
+        assert!(
+            base.index > self.base.index || base == self.base,
+            "a log from {} is not replaced by one from {}",
+            self.base.index,
+            base.index,
+        );
+        self.base = base;
+        self.entries.clear();
     }
 
     fn term_runs(&self) -> Vec<Position> {
@@ -102,6 +122,9 @@ impl LogStore for MemoryLog {
             let mut partitions = lock(&self.partitions);
             let log = partitions.entry(partition).or_default();
             log.hard_state = persist.hard_state.unwrap_or(log.hard_state);
+            if let Some(base) = persist.reset {
+                log.reset(base);
+            }
             log.append(persist.entries);
         }
         done();
@@ -140,39 +163,128 @@ pub struct MemoryState {
     partitions: Mutex<BTreeMap<PartitionId, PartitionState>>,
 }
 
+type Rows = BTreeMap<Bytes, Bytes>;
+
 #[derive(Debug, Default)]
 struct PartitionState {
-    mark: StateMark,
-    rows: BTreeMap<Bytes, Bytes>,
+    loaded: Loaded,
+    /// Shared with the snapshots: copied when it changes while there is one.
+    rows: Arc<Rows>,
+    staging: Option<(Position, Rows)>,
+}
+
+impl PartitionState {
+    fn write(&mut self, mark: StateMark, changed: Vec<Row>) {
+        let installed = false;
+        self.loaded = Loaded { mark, installed };
+        let rows = Arc::make_mut(&mut self.rows);
+        for Row { key, value } in changed {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+    }
+
+    fn stage(&mut self, at: Position, rows: Vec<(Bytes, Bytes)>) {
+        let same = self.staging.take().filter(|(staged, _)| *staged == at);
+        let (_, staged) = self.staging.insert(same.unwrap_or((at, Rows::new())));
+        staged.extend(rows);
+    }
+
+    fn install(&mut self, mark: StateMark) {
+        let staged = self.staging.as_ref().map(|(at, _)| *at);
+        let applied = mark.applied;
+        assert_eq!(staged, Some(applied), "what is staged is what is installed");
+        assert!(
+            self.loaded.mark.applied.index <= applied.index,
+            "a snapshot of entry {} is not installed where entry {} is applied already",
+            applied.index,
+            self.loaded.mark.applied.index,
+        );
+        let installed = true;
+        self.loaded = Loaded { mark, installed };
+        self.rows = Arc::new(self.staging.take().map(|(_, rows)| rows).unwrap_or_default());
+    }
+}
+
+impl MemoryState {
+    fn with<T>(&self, partition: PartitionId, action: impl FnOnce(&mut PartitionState) -> T) -> T {
+        action(lock(&self.partitions).entry(partition).or_default())
+    }
+}
+
+fn visit(rows: &Rows, row: &mut VisitRow<'_>) -> Result<(), StorageError> {
+    let refused = |reason| StorageError::Corrupt {
+        file: "memory".to_owned(),
+        reason,
+    };
+    rows.iter()
+        .try_for_each(|(key, value)| row(key, value))
+        .map_err(refused)
 }
 
 impl StateStore for MemoryState {
-    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError> {
-        let partitions = lock(&self.partitions);
-        let Some(state) = partitions.get(&partition) else {
-            return Ok(StateMark::default());
-        };
-        for (key, value) in &state.rows {
-            row(key, value).map_err(|reason| StorageError::Corrupt {
-                file: "memory".to_owned(),
-                reason,
-            })?;
-        }
-        Ok(state.mark)
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Loaded, StorageError> {
+        self.with(partition, |state| {
+            visit(&state.rows, row)?;
+            Ok(state.loaded.clone())
+        })
     }
 
     fn write(&self, write: StateWrite) {
-        {
-            let mut partitions = lock(&self.partitions);
-            let state = partitions.entry(write.partition).or_default();
-            state.mark = write.mark;
-            for row in write.rows {
-                match row.value {
-                    Some(value) => state.rows.insert(row.key, value),
-                    None => state.rows.remove(&row.key),
-                };
-            }
-        }
+        self.with(write.partition, |state| state.write(write.mark, write.rows));
         (write.done)();
+    }
+
+    fn snapshot(&self, partition: PartitionId) -> Result<Box<dyn StateSnapshot>, StorageError> {
+        let snapshot = self.with(partition, |state| MemorySnapshot {
+            mark: state.loaded.mark.clone(),
+            rows: Arc::clone(&state.rows),
+        });
+        Ok(Box::new(snapshot))
+    }
+
+    fn stage(&self, write: StageWrite) {
+        self.with(write.partition, |state| state.stage(write.at, write.rows));
+        (write.done)();
+    }
+
+    fn staged(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Option<Position>, StorageError> {
+        self.with(partition, |state| {
+            let Some((at, rows)) = &state.staging else {
+                return Ok(None);
+            };
+            visit(rows, row)?;
+            Ok(Some(*at))
+        })
+    }
+
+    fn install(&self, write: InstallWrite) {
+        self.with(write.partition, |state| state.install(write.mark));
+        (write.done)();
+    }
+}
+
+/// The rows of one partition at one moment.
+struct MemorySnapshot {
+    mark: StateMark,
+    rows: Arc<Rows>,
+}
+
+impl StateSnapshot for MemorySnapshot {
+    fn mark(&self) -> &StateMark {
+        &self.mark
+    }
+
+    fn rows(&self, after: Option<&[u8]>, bytes_max: usize) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut budget = Budget::new(bytes_max);
+        Ok(self
+            .rows
+            .range::<[u8], _>((first, Bound::Unbounded))
+            .take_while(|(key, value)| budget.take(key.len() + value.len()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 }

@@ -6,6 +6,7 @@
 //! [`FailureHandler`] once, and never retries a sync (a failed fsync may have dropped the very pages that a retry would report as clean).
 
 mod committer;
+pub mod conformance;
 pub mod file;
 mod index;
 pub mod memory;
@@ -16,10 +17,12 @@ mod redb;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use self::committer::Counters;
 pub use self::open::{Identity, Opened, Options, open, open_with};
 use crate::machine::Row;
-use crate::raft::{DurableLog, Entry, HardState, Persist, Position};
+use crate::raft::{DurableLog, Entry, HardState, Membership, Persist, Position};
 use crate::types::{Index, LogTime, PartitionId};
 
 /// What the log store holds of one partition.
@@ -31,7 +34,7 @@ pub struct Recovered {
     pub log: DurableLog,
 }
 
-/// Called once a write is durable. Never called when it failed.
+/// Called once a write is durable. Dropped without being called when it failed.
 pub type Completion = Box<dyn FnOnce() + Send>;
 
 /// Called once, with the first error, from whichever thread met it.
@@ -51,13 +54,14 @@ pub struct LogWrite {
 ///
 /// - Writes complete in the order in which they were given.
 /// - A read sees every write that was completed, and may see later ones.
+/// - A write that cannot follow what was given before is a bug of the caller: it is refused, as an error of the store or by a panic.
 pub trait LogStore: Send + Sync {
     /// What is durable of a partition, as found when the store was opened.
     ///
     /// # Errors
     /// When it cannot be read.
     fn recover(&self, partition: PartitionId) -> Result<Recovered, StorageError>;
-    /// Takes a write. Never blocks.
+    /// Takes a write: term and vote, then a reset, then entries, all of it or nothing. Never blocks.
     fn write(&self, write: LogWrite);
     /// The entries from `first` to `last`, both included, cut off after `bytes_max` bytes of payload but never before one entry.
     ///
@@ -70,17 +74,30 @@ pub trait LogStore: Send + Sync {
         last: Index,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StorageError>;
-    /// Lets go of the entries up to `through`, at some later time. Never blocks. Keeps its position as the base.
+    /// Lets go of the entries up to `through`, at some later time, and keeps its position as the base. A position at or below the base is
+    /// no news; one that the log does not have is a bug of the caller, and refused. Never blocks.
     fn compact(&self, partition: PartitionId, through: Position);
 }
 
-/// How far a partition's durable rows have come. Written together with them, never apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far a partition's durable rows have come, and who belonged to it then. Written together with them, never apart. The default is
+/// what a partition has that was never written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateMark {
     /// The last applied entry that the rows contain.
     pub applied: Position,
     /// Log time then.
     pub log_time: LogTime,
+    /// The membership then.
+    pub membership: Membership,
+}
+
+/// What [`StateStore::load`] found beside the rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// How far the rows have come.
+    pub mark: StateMark,
+    /// The rows were installed as a whole, and not written to since: the log may be behind them.
+    pub installed: bool,
 }
 
 /// Rows that changed, up to a mark.
@@ -95,18 +112,72 @@ pub struct StateWrite {
     pub done: Completion,
 }
 
+/// A part of a snapshot that is being received.
+pub struct StageWrite {
+    /// Whose.
+    pub partition: PartitionId,
+    /// What the snapshot contains: it is known by this.
+    pub at: Position,
+    /// Keys and values to add; there may be none, for a snapshot that has none.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// Who wants to know.
+    pub done: Completion,
+}
+
+/// What was staged becomes the state.
+pub struct InstallWrite {
+    /// Whose.
+    pub partition: PartitionId,
+    /// How far the staged rows have come.
+    pub mark: StateMark,
+    /// Who wants to know.
+    pub done: Completion,
+}
+
 /// Takes the key and the value of one row, or says in words why it cannot be.
 pub type VisitRow<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'v;
 
 /// The rows of the state machines of all partitions of a node.
+///
+/// - The writes of a partition, of all three kinds, are applied and completed in the order in which they were given.
+/// - What is staged is no part of the state until it is installed, and is replaced as a whole.
 pub trait StateStore: Send + Sync {
-    /// Hands every row of a partition to `row`, in the order of keys, and returns its mark; all zero when nothing was ever written.
+    /// Hands every row of a partition to `row`, in the order of keys, and returns its mark.
     ///
     /// # Errors
     /// When rows cannot be read, or `row` refuses one.
-    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError>;
-    /// Takes a write. Never blocks. Writes of a partition are applied in the order in which they were given.
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Loaded, StorageError>;
+    /// Takes a write. Never blocks.
     fn write(&self, write: StateWrite);
+    /// A view of what is durable at this moment, which nothing changes any more. It holds the store open, and the room of every row that
+    /// is replaced meanwhile: let go of it soon.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn snapshot(&self, partition: PartitionId) -> Result<Box<dyn StateSnapshot>, StorageError>;
+    /// Adds to what is staged. Whatever was staged for another position is thrown away first. Never blocks.
+    fn stage(&self, write: StageWrite);
+    /// Hands every staged row of a partition to `row`, in the order of keys, and returns the position that they are staged for; none when
+    /// nothing is staged. It survives restarts, so that a transfer can go on.
+    ///
+    /// # Errors
+    /// When rows cannot be read, or `row` refuses one.
+    fn staged(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Option<Position>, StorageError>;
+    /// Makes what is staged the state, as a whole and at once, whatever its size. A mark of another position than what is staged, or behind
+    /// the one that is there, is a bug of the caller: it is refused, as an error of the store or by a panic. Never blocks.
+    fn install(&self, write: InstallWrite);
+}
+
+/// The state of one partition at one moment.
+pub trait StateSnapshot: Send {
+    /// How far it had come.
+    fn mark(&self) -> &StateMark;
+    /// Rows in the order of keys, from the first that follows `after`, or from the very first: as many as fit in `bytes_max` bytes of keys
+    /// and values, but at least one. None left is the end.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn rows(&self, after: Option<&[u8]>, bytes_max: usize) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
 }
 
 /// Why storage cannot go on, with the file it happened in.

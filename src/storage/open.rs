@@ -3,7 +3,6 @@
 //! Nothing is decided from a directory that might not be ours: every difference is an error with both values. The node's start is counted
 //! durably before anything else may happen (the incarnation), so that no two runs of a node are ever mistaken for one.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,11 +14,12 @@ use super::redb::log::RedbLog;
 use super::redb::log_file::LogFile;
 use super::redb::meta::Meta;
 use super::redb::state::RedbState;
-use super::redb::{LOG_FILE, STATE_FILE};
+use super::redb::{LOG_FILE, STATE_FILE, state_file};
 use super::{Counters, FailureHandler, LogStore, StateStore, StorageError};
 use crate::clock::BoxFuture;
 use crate::env::Env;
 use crate::limits;
+use crate::raft::Membership;
 use crate::types::{Incarnation, NodeId, StorageId};
 
 /// Who the node is, as far as its data must agree.
@@ -31,8 +31,8 @@ pub struct Identity {
     pub node_id: NodeId,
     /// How many partitions the cluster has.
     pub partitions: u32,
-    /// Every voter, this node included.
-    pub voters: BTreeSet<NodeId>,
+    /// Who belongs to the cluster when the directory is created, and never looked at again. Empty for a node that is to be added.
+    pub membership: Membership,
 }
 
 /// How much room storage takes. The defaults are right for a server; tests take less.
@@ -46,6 +46,8 @@ pub struct Options {
     pub wal_blobs_max: usize,
     /// The most bytes of group commits kept as they were written.
     pub wal_bytes_max: usize,
+    /// The most leftover rows of the state that are removed at once.
+    pub leftover_rows_max: usize,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             state_cache_bytes: limits::STATE_CACHE_BYTES_MAX,
             wal_blobs_max: limits::WAL_BLOBS_MAX,
             wal_bytes_max: limits::WAL_BYTES_MAX,
+            leftover_rows_max: limits::LEFTOVER_ROWS_MAX,
         }
     }
 }
@@ -71,7 +74,9 @@ pub struct Opened {
     pub storage_id: StorageId,
     /// How often the node has started on it, this time included.
     pub incarnation: Incarnation,
-    /// Completes when every handle on `log` and `state` is gone, what they were given is written, and both files are closed.
+    /// Who belonged to the cluster when the directory was created, whatever is said today.
+    pub initial_membership: Membership,
+    /// Completes when every handle on `log` and `state`, snapshots too, is gone, what they were given is written, and both files are closed.
     pub closed: BoxFuture<'static, ()>,
 }
 
@@ -108,13 +113,14 @@ pub fn open_with(
         bytes_max: options.wal_bytes_max,
     };
     let (log, log_closed) = RedbLog::start(env, log, identity.partitions, bounds, Arc::clone(&on_failure))?;
-    let (state, state_closed) = RedbState::start(env, state, on_failure);
+    let (state, state_closed) = RedbState::start(env, state, options.leftover_rows_max, on_failure)?;
     Ok(Opened {
         log_counters: log.counters(),
         log: Arc::new(log),
         state: Arc::new(state),
         storage_id: start.storage_id,
         incarnation: start.incarnation,
+        initial_membership: start.initial_membership,
         closed: Box::pin(async move {
             // An error says that the task was dropped, and with it the file.
             let _ = log_closed.await;
@@ -127,6 +133,7 @@ pub fn open_with(
 struct Start {
     storage_id: StorageId,
     incarnation: Incarnation,
+    initial_membership: Membership,
     has_state: bool,
 }
 
@@ -136,10 +143,12 @@ fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Star
         let mut meta = Meta::open(log, &transaction)?;
         if meta.is_new()? {
             meta.create(identity, StorageId(env.rng("storage id").random()))?;
+            meta.set_initial_membership(&identity.membership)?;
         }
         Start {
             storage_id: meta.check(identity)?,
             incarnation: meta.count_start()?,
+            initial_membership: meta.initial_membership()?,
             has_state: meta.has_state()?,
         }
     };
@@ -168,7 +177,7 @@ fn check_state(state: &NamedDatabase, identity: &Identity, start: &Start) -> Res
             )));
         }
     }
-    RedbState::create_tables(state, &transaction)?;
+    state_file::create_tables(state, &transaction)?;
     state.commit(transaction)
 }
 

@@ -1,6 +1,6 @@
-//! What every log store does alike when it is read: the limit on bytes, and the answer to who asks for what is not there.
+//! What every store does alike when it is read: the limit on bytes, and the answer to who asks for what is not there.
 //!
-//! Where the entries come from is each store's own business.
+//! Where entries and rows come from is each store's own business.
 
 use super::StorageError;
 use crate::types::{Index, PartitionId};
@@ -13,7 +13,7 @@ pub(super) fn missing(file: &str, partition: PartitionId, first: Index, last: In
     }
 }
 
-/// Counts payload bytes up to a limit; the first entry always passes.
+/// Counts bytes up to a limit; the first entry, or row, always passes.
 pub(super) struct Budget {
     left: Option<usize>,
     bytes_max: usize,
@@ -24,7 +24,7 @@ impl Budget {
         Self { left: None, bytes_max }
     }
 
-    /// Whether an entry of `bytes` still fits; if so it is counted.
+    /// Whether `bytes` more still fit; if so they are counted.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let fits = self.left.is_none_or(|left| bytes <= left);
         if fits {

@@ -26,7 +26,6 @@ use crate::types::PartitionId;
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 8;
-const HEADER_BYTES: usize = CHECKSUM_BYTES + 1;
 /// The bytes that an entry takes beside its payload.
 const ENTRY_HEADER_BYTES: usize = 12;
 const HARD_STATE: u8 = 1;
@@ -83,12 +82,6 @@ impl Encoder {
         self.blob.clear();
         self.blob.extend_from_slice(&[0; CHECKSUM_BYTES]);
         self.blob.push(VERSION);
-    }
-
-    /// Whether there is no record yet.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.blob.len() == HEADER_BYTES
     }
 
     /// How long the blob is, in bytes.

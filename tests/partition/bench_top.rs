@@ -201,7 +201,7 @@ impl Bench {
         let (hard_state, log) = disk.log();
         let (mark, rows) = {
             let durable = disk.0.lock().unwrap();
-            (durable.mark, durable.rows.clone())
+            (durable.mark.clone(), durable.rows.clone())
         };
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut machine = Counter {
@@ -213,7 +213,7 @@ impl Bench {
         }
         let rng = kapu::env::rng(id.0, "raft");
         let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(disk.clone()), rng);
-        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark);
+        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone());
         let (sent, compacted, writing) = Default::default();
         Self {
             core,
@@ -377,7 +377,7 @@ impl Bench {
         }
         if let Some((mark, rows)) = effects.save {
             let mut durable = self.disk.0.lock().unwrap();
-            (durable.mark, durable.rows, self.saved) = (mark, rows, mark);
+            (durable.mark, durable.rows, self.saved) = (mark.clone(), rows, mark.clone());
             drop(durable);
             self.core.handle(Event::StateSaved(mark));
         }

@@ -10,7 +10,7 @@ use kapu::types::{Index, PartitionId};
 use redb::ReadableTableMetadata as _;
 
 use crate::support::{
-    at, entry, env_with_threads, hard_state, identity, log_write, no_failure, runtime, small_options,
+    at, entry, env_with_threads, hard_state, identity, log_reset, log_write, no_failure, runtime, small_options,
 };
 
 const WAL: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("wal");
@@ -44,6 +44,15 @@ fn rows(directory: &Path) -> (u64, u64) {
     let wal = transaction.open_table(WAL).unwrap().len().unwrap();
     let rewrite = transaction.open_table(REWRITE).unwrap().len().unwrap();
     (wal, rewrite)
+}
+
+/// The indexes of the rows of `rewrite` that a partition has in a closed file.
+fn rows_of(directory: &Path, partition: u32) -> Vec<u64> {
+    use redb::ReadableDatabase as _;
+    let database = redb::Database::open(directory.join("log.redb")).unwrap();
+    let rewrite = database.begin_read().unwrap().open_table(REWRITE).unwrap();
+    let rows = rewrite.range((partition, 0)..(partition + 1, 0)).unwrap();
+    rows.map(|row| row.unwrap().0.value().1).collect()
 }
 
 #[test]
@@ -124,8 +133,12 @@ fn one_step(log: &dyn LogStore, next: u64) -> u64 {
 fn a_log_that_was_replaced_before_a_restart_outlives_its_blob() {
     let directory = tempfile::tempdir().unwrap();
     let opened = open(directory.path());
-    opened.log.compact(PartitionId(0), at(4, 9));
-    commit(&*opened.log, 0, None, vec![entry(4, 10, "kept")]);
+    let (done, finished) = mpsc::channel();
+    let kept = vec![entry(4, 10, "kept")];
+    opened
+        .log
+        .write(log_reset(0, at(4, 9), kept, move || done.send(()).unwrap()));
+    finished.recv().unwrap();
     close(opened);
     let opened = open(directory.path());
     one_step(&*opened.log, 1);
@@ -154,5 +167,48 @@ fn the_last_blob_stays_however_large() {
     assert_eq!(rows(directory.path()), (1, 16));
     let opened = open(directory.path());
     assert_eq!(opened.log.recover(PartitionId(0)).unwrap().log.last, at(1, 24));
+    close(opened);
+}
+
+#[test]
+fn moved_entries_of_a_log_that_was_replaced_do_not_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(directory.path());
+    commit(
+        &*opened.log,
+        0,
+        None,
+        (1..=20).map(|index| entry(1, index, "old")).collect(),
+    );
+    let next = one_step(&*opened.log, 1);
+    let (done, finished) = mpsc::channel();
+    opened
+        .log
+        .write(log_reset(0, at(2, 10), Vec::new(), move || done.send(()).unwrap()));
+    finished.recv().unwrap();
+    close(opened);
+    let opened = open(directory.path());
+    let log = opened.log.recover(PartitionId(0)).unwrap().log;
+    assert_eq!(
+        (log.base, log.last),
+        (at(2, 10), at(2, 10)),
+        "its rows are still there, but dead"
+    );
+    let next = one_step(&*opened.log, next);
+    commit(
+        &*opened.log,
+        0,
+        None,
+        (11..=15).map(|index| entry(2, index, "new")).collect(),
+    );
+    one_step(&*opened.log, next);
+    close(opened);
+    assert_eq!(rows_of(directory.path(), 0), (11..=15).collect::<Vec<_>>());
+    let opened = open(directory.path());
+    let log = opened.log.recover(PartitionId(0)).unwrap().log;
+    assert_eq!(
+        (log.base, log.last, log.term_runs),
+        (at(2, 10), at(2, 15), vec![at(2, 11)])
+    );
     close(opened);
 }

@@ -168,13 +168,20 @@ impl SimDisk {
     }
 }
 
-impl Disk for SimDisk {
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+impl SimDisk {
+    /// Opens a file, for whoever wants to know the type.
+    pub fn file(&self, name: &str) -> io::Result<SimFile> {
         self.operate()?.files.entry(name.to_owned()).or_default();
-        Ok(Box::new(SimFile {
+        Ok(SimFile {
             disk: self.clone(),
             name: name.to_owned(),
-        }))
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(self.file(name)?))
     }
 
     fn pace(&self) -> BoxFuture<'_, ()> {
@@ -187,8 +194,9 @@ impl Disk for SimDisk {
     }
 }
 
+/// One open file.
 #[derive(Debug)]
-struct SimFile {
+pub struct SimFile {
     disk: SimDisk,
     name: String,
 }

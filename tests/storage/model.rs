@@ -17,6 +17,7 @@ pub enum Op {
     Write {
         partition: u32,
         hard_state: Option<HardState>,
+        reset: Option<Position>,
         entries: Vec<Entry>,
     },
     Compact {
@@ -73,10 +74,14 @@ impl Model {
             Op::Write {
                 partition,
                 hard_state,
+                reset,
                 entries,
             } => {
                 let model = &mut self.partitions[*partition as usize];
                 model.hard_state = hard_state.unwrap_or(model.hard_state);
+                if let Some(position) = reset {
+                    model.reset(*position);
+                }
                 if let Some(first) = entries.first() {
                     model.entries.split_off(&first.index.0);
                 }
@@ -105,19 +110,17 @@ impl Model {
                 }
             }
             1 if rng.random_bool(0.5) => {
-                let through = at(last.term.0 + 1, last.index.0 + rng.random_range(1..5));
-                Op::Compact { partition, through }
+                let position = at(last.term.0 + 1, last.index.0 + rng.random_range(1..5));
+                model.draw_reset(rng, partition, position)
             }
             2 if model.base.index < last.index && rng.random_bool(0.3) => {
                 let index = rng.random_range(model.base.index.0 + 1..=last.index.0);
-                Op::Compact {
-                    partition,
-                    through: at(last.term.0 + 1, index),
-                }
+                model.draw_reset(rng, partition, at(last.term.0 + 1, index))
             }
             3 if rng.random_bool(0.5) => Op::Write {
                 partition,
                 hard_state: Some(model.draw_hard_state(rng)),
+                reset: None,
                 entries: Vec::new(),
             },
             4 | 5 if model.base.index < last.index => {
@@ -181,15 +184,15 @@ impl PartitionModel {
         if through.index <= self.base.index {
             return;
         }
-        let kept = self
-            .entries
-            .get(&through.index.0)
-            .is_some_and(|(term, _)| *term == through.term);
-        if !kept {
-            self.entries.clear();
-            self.floor = through;
-        }
+        let term = self.entries.get(&through.index.0).map(|(term, _)| *term);
+        assert_eq!(term, Some(through.term), "only what is there is compacted");
         self.base = through;
+    }
+
+    fn reset(&mut self, position: Position) {
+        self.entries.clear();
+        self.base = position;
+        self.floor = position;
     }
 
     fn entries_above(&self, base: Position) -> Vec<Entry> {
@@ -228,8 +231,22 @@ impl PartitionModel {
         Op::Write {
             partition,
             hard_state,
+            reset: None,
             entries,
         }
+    }
+
+    /// The log is replaced, sometimes with entries at once.
+    fn draw_reset(&self, rng: &mut StdRng, partition: u32, position: Position) -> Op {
+        let first = position.index.0 + 1;
+        let mut op = self.draw_write(rng, partition, first, position.term.0);
+        if let Op::Write { reset, entries, .. } = &mut op {
+            *reset = Some(position);
+            if rng.random_bool(0.6) {
+                entries.clear();
+            }
+        }
+        op
     }
 }
 

@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::sync::mpsc;
 
+use bytes::Bytes;
 use kapu::env::Disk;
+use kapu::raft::Membership;
 use kapu::storage::file::FileDisk;
-use kapu::storage::{self, Identity, Opened, StorageError};
-use kapu::types::{Incarnation, Index, NodeId, PartitionId};
+use kapu::storage::{self, Identity, Opened, StateMark, StorageError};
+use kapu::types::{Incarnation, Index, LogTime, NodeId, PartitionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use redb::ReadableTable as _;
 
-use crate::support::{at, entry, env_with_threads, hard_state, identity, log_write, no_failure, runtime};
+use crate::state_model::{MARKS, StateModel, StateOp};
+use crate::support::{at, entry, env_with_threads, hard_state, identity, log_write, membership, no_failure, runtime};
 
 const META: redb::TableDefinition<&str, &str> = redb::TableDefinition::new("meta");
 const WAL: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("wal");
@@ -107,14 +110,6 @@ fn a_directory_of_something_else_is_refused_with_both_values() {
             "partitions 2",
             "partitions 3",
         ),
-        (
-            Identity {
-                voters: [NodeId(1)].into(),
-                ..ours.clone()
-            },
-            "voters 1,2,3",
-            "voters 1",
-        ),
     ];
     for (other, theirs, started) in cases {
         let message = refused(directory.path(), &other);
@@ -127,20 +122,77 @@ fn a_directory_of_something_else_is_refused_with_both_values() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_not_touched() {
-    for file in ["log.redb", "state.redb"] {
+fn another_format_is_refused_and_not_touched() {
+    for (file, format, words) in [
+        ("log.redb", "1", "is of format 1, of an older kapu"),
+        ("state.redb", "1", "is of format 1, of an older kapu"),
+        ("log.redb", "3", "is of format 3, and this kapu"),
+        ("state.redb", "3", "is of format 3, and this kapu"),
+    ] {
         let directory = written();
-        set_meta(directory.path(), file, "format", "2");
+        set_meta(directory.path(), file, "format", format);
         for _ in 0..2 {
             let message = refused(directory.path(), &identity(2));
-            assert!(
-                message.contains(file) && message.contains("is of format 2"),
-                "{message}"
-            );
+            assert!(message.contains(file) && message.contains(words), "{message}");
         }
-        set_meta(directory.path(), file, "format", "1");
+        set_meta(directory.path(), file, "format", "2");
         close(open(directory.path(), &identity(2)).unwrap());
     }
+}
+
+#[test]
+fn the_initial_membership_is_kept_whatever_is_said_later() {
+    let directory = tempfile::tempdir().unwrap();
+    for membership in [membership([1, 2, 3]), membership([1]), membership([])] {
+        let ours = Identity {
+            membership,
+            ..identity(2)
+        };
+        let opened = open(directory.path(), &ours).unwrap();
+        assert_eq!(opened.initial_membership, identity(2).membership);
+        close(opened);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let waits = Identity {
+        membership: Membership::default(),
+        ..identity(2)
+    };
+    close(open(directory.path(), &waits).unwrap());
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    assert_eq!(
+        opened.initial_membership,
+        Membership::default(),
+        "it was created to be added"
+    );
+    close(opened);
+}
+
+#[test]
+fn a_damaged_initial_membership_is_refused() {
+    for damaged in ["00", "0", "zz", "é", ""] {
+        let directory = written();
+        set_meta(directory.path(), "log.redb", "initial_membership", damaged);
+        let message = refused(directory.path(), &identity(2));
+        let words = "log.redb is corrupt: its initial membership is damaged";
+        assert!(message.contains(words), "{damaged:?}: {message}");
+    }
+}
+
+#[test]
+fn a_damaged_mark_is_refused_when_it_is_loaded() {
+    let directory = written();
+    tamper(directory.path(), "state.redb", |transaction| {
+        let mut marks = transaction.open_table(MARKS).unwrap();
+        marks.insert(0, (1, 1, 1, 1, false, &[7][..])).unwrap();
+    });
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    let snapshot = opened.state.snapshot(PartitionId(0)).map(drop).unwrap_err();
+    let loaded = opened.state.load(PartitionId(0), &mut |_, _| Ok(())).unwrap_err();
+    for error in [snapshot, loaded] {
+        let words = "state.redb is corrupt: the mark of partition 0 is damaged";
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    close(opened);
 }
 
 #[test]
@@ -246,10 +298,9 @@ fn read_all(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-#[test]
-fn a_bit_flip_anywhere_in_a_closed_file_is_refused_or_changes_nothing() {
-    let directory = written();
-    let path = directory.path().join("log.redb");
+/// Flips one bit after another of a closed file, and lets `check` look at what could be opened nevertheless.
+fn flip_bits(directory: &Path, file: &str, check: impl Fn(&Opened)) {
+    let path = directory.join(file);
     let intact = read_all(&path);
     let mut rng = StdRng::seed_from_u64(1);
     let used: Vec<usize> = (0..intact.len()).filter(|&at| intact[at] != 0).collect();
@@ -260,16 +311,14 @@ fn a_bit_flip_anywhere_in_a_closed_file_is_refused_or_changes_nothing() {
         let mut damaged = intact.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), &damaged).unwrap();
-        match open(directory.path(), &identity(2)) {
+        match open(directory, &identity(2)) {
             Ok(opened) => {
-                let entries = opened.log.read(PartitionId(0), Index(1), Index(4), usize::MAX).unwrap();
-                assert_eq!(entries, [1, 2, 3, 4].map(|index| entry(1, index, &"x".repeat(100))));
-                assert_eq!(opened.log.recover(PartitionId(0)).unwrap().hard_state, hard_state(1, 2));
+                check(&opened);
                 close(opened);
             }
             Err(error) => {
                 refusals += 1;
-                assert!(error.to_string().contains("log.redb"), "{error}");
+                assert!(error.to_string().contains(file), "{error}");
             }
         }
     }
@@ -277,4 +326,50 @@ fn a_bit_flip_anywhere_in_a_closed_file_is_refused_or_changes_nothing() {
         refusals > 2,
         "{refusals} of 60 were refused: the rest hit pages that are not in use"
     );
+}
+
+#[test]
+fn a_bit_flip_anywhere_in_a_closed_log_is_refused_or_changes_nothing() {
+    let directory = written();
+    flip_bits(directory.path(), "log.redb", |opened| {
+        let entries = opened.log.read(PartitionId(0), Index(1), Index(4), usize::MAX).unwrap();
+        assert_eq!(entries, [1, 2, 3, 4].map(|index| entry(1, index, &"x".repeat(100))));
+        assert_eq!(opened.log.recover(PartitionId(0)).unwrap().hard_state, hard_state(1, 2));
+    });
+}
+
+#[test]
+fn a_bit_flip_anywhere_in_a_closed_state_is_refused_or_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    let ops = [
+        StateOp::Stage(at(1, 5), pairs(30)),
+        StateOp::Install(mark(5)),
+        StateOp::Stage(at(1, 9), pairs(20)),
+    ];
+    let mut expected = StateModel::default();
+    for op in ops {
+        expected.apply(&op);
+        let (done, finished) = mpsc::channel();
+        op.submit(&*opened.state, PartitionId(0), Box::new(move || done.send(()).unwrap()));
+        finished.recv().unwrap();
+    }
+    close(opened);
+    flip_bits(directory.path(), "state.redb", |opened| {
+        let found = StateModel::found(&*opened.state, PartitionId(0));
+        assert_eq!(found.unwrap(), expected);
+    });
+}
+
+fn pairs(count: u8) -> Vec<(Bytes, Bytes)> {
+    let pair = |number: u8| (Bytes::from(vec![number]), Bytes::from(vec![number; 100]));
+    (0..count).map(pair).collect()
+}
+
+fn mark(index: u64) -> StateMark {
+    StateMark {
+        applied: at(1, index),
+        log_time: LogTime(index),
+        membership: membership([1, 2]),
+    }
 }

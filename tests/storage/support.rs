@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kapu::clock::{BoxFuture, SystemClock};
 use kapu::env::{Disk, Env, FrameHandler, FrameSink, Network, NetworkError, Spawn, TokioSpawn};
-use kapu::raft::{Entry, HardState, Persist, Position};
+use kapu::raft::{Entry, HardState, Membership, Persist, Position};
 use kapu::storage::{FailureHandler, Identity, LogWrite, Options, StorageError};
 use kapu::types::{Index, NodeId, PartitionId, PersistId, Term};
 
@@ -74,6 +74,7 @@ pub fn small_options() -> Options {
         state_cache_bytes: 1 << 20,
         wal_blobs_max: 6,
         wal_bytes_max: 1 << 20,
+        leftover_rows_max: 5,
     }
 }
 
@@ -82,8 +83,13 @@ pub fn identity(partitions: u32) -> Identity {
         cluster: "test".to_owned(),
         node_id: NodeId(1),
         partitions,
-        voters: [1, 2, 3].map(NodeId).into_iter().collect(),
+        membership: membership([1, 2, 3]),
     }
+}
+
+pub fn membership(voters: impl IntoIterator<Item = u64>) -> Membership {
+    let voter = |node| (NodeId(node), format!("node-{node}:1"));
+    Membership::of_voters(voters.into_iter().map(voter))
 }
 
 /// A handler for tests in which nothing may fail.
@@ -125,8 +131,21 @@ pub fn log_write(
         persist: Persist {
             id: PersistId(0),
             hard_state,
+            reset: None,
             entries,
         },
         done: Box::new(done),
     }
+}
+
+/// A write that replaces the log of partition `partition` by one from `position`.
+pub fn log_reset(
+    partition: u32,
+    position: Position,
+    entries: Vec<Entry>,
+    done: impl FnOnce() + Send + 'static,
+) -> LogWrite {
+    let mut write = log_write(partition, None, entries, done);
+    write.persist.reset = Some(position);
+    write
 }

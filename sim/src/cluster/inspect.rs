@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use kapu::env::Env;
-use kapu::raft::Role;
+use kapu::raft::{Membership, Role};
 use kapu::storage;
 use kapu::types::{NodeId, PartitionId};
 
@@ -46,7 +46,7 @@ impl Cluster {
             cluster: config.cluster,
             node_id: NodeId(node),
             partitions: config.partitions,
-            voters: config.voters.keys().copied().collect(),
+            membership: Membership::of_voters(config.voters),
         };
         let opened = storage::open(&env, &identity, Arc::new(|_| {}))?;
         let replica = |partition: u32| {

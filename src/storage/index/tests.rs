@@ -56,11 +56,16 @@ fn compaction_keeps_its_position_as_the_base_and_what_follows() {
 }
 
 #[test]
-fn compaction_at_an_entry_that_is_not_there_is_a_replacement() {
+fn compaction_at_an_entry_that_is_not_there_changes_nothing() {
     let mut log = log(&[(1, &[1, 1, 1], 1)]);
     assert!(!log.compact(at(1, 4)), "beyond the log");
     assert!(!log.compact(at(2, 2)), "of another term");
-    assert_eq!(log.last(), at(1, 3));
+    assert_eq!((log.base(), log.last()), (Position::default(), at(1, 3)));
+}
+
+#[test]
+fn a_reset_empties_the_log_wherever_it_begins() {
+    let mut log = log(&[(1, &[1, 1, 1], 1)]);
     log.reset(at(2, 2));
     assert_eq!(
         (log.base(), log.last(), log.find(Index(3), Index(3))),

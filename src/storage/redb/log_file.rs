@@ -93,17 +93,19 @@ impl LogFile {
     /// Makes the writes of a durable blob visible to readers.
     pub fn publish(&self, seq: u64, writes: &[LogWrite]) {
         let mut indexes = self.indexes();
-        for LogWrite {
-            partition,
-            persist: Persist {
-                hard_state, entries, ..
-            },
-            ..
-        } in writes
-        {
+        for LogWrite { partition, persist, .. } in writes {
             let index = &mut indexes[slot(*partition)];
+            let Persist {
+                hard_state,
+                reset,
+                entries,
+                ..
+            } = persist;
             if let Some(hard_state) = hard_state {
                 index.set_hard_state(*hard_state, Home::Blob(seq));
+            }
+            if let Some(position) = reset {
+                index.reset(*position);
             }
             if let Some(first) = entries.first() {
                 index.append(first.index, entries.iter().map(|entry| entry.term), Home::Blob(seq));
@@ -202,10 +204,15 @@ impl LogFile {
 pub(super) fn entries_of(blob: &[u8], place: u64, partition: PartitionId, run: Run) -> Result<Vec<Entry>, RecordError> {
     let mut live: Vec<Entry> = Vec::new();
     for item in record::decode(blob, place)? {
-        let (owner, Record::Entries(entries)) = item? else {
-            continue;
+        let entries = match item? {
+            (owner, Record::Entries(entries)) if owner == partition => entries,
+            (owner, Record::Reset(_)) if owner == partition => {
+                live.clear();
+                continue;
+            }
+            _ => continue,
         };
-        if owner != partition || entries.first > run.last || entries.last() < run.first {
+        if entries.first > run.last || entries.last() < run.first {
             continue;
         }
         live.truncate(live.partition_point(|entry| entry.index < entries.first));

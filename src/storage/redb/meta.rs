@@ -8,14 +8,17 @@ use std::fmt::Display;
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
+use crate::raft::Membership;
 use crate::storage::{Identity, StorageError};
 use crate::types::{Incarnation, StorageId};
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// The format of both files. A later kapu that writes another one counts it up.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// In the log's file: the state's file exists too, so its absence is a loss.
 const STATE_CREATED: &str = "state_created";
+/// In the log's file: who belonged to the cluster when it was created, in hexadecimal.
+const INITIAL_MEMBERSHIP: &str = "initial_membership";
 
 /// The `meta` table of one file, in a transaction.
 pub struct Meta<'t> {
@@ -60,7 +63,13 @@ impl<'t> Meta<'t> {
     /// [`StorageError::Mismatch`] names the first difference, with both values and what to do.
     pub fn check(&self, identity: &Identity) -> Result<StorageId, StorageError> {
         let format: u64 = self.number("format")?;
-        if format != FORMAT {
+        if format < FORMAT {
+            return Err(self.database.mismatch(format!(
+                "is of format {format}, of an older kapu, and this one reads and writes format {FORMAT} alone; start the kapu that wrote it, \
+                 or create the whole cluster anew with empty data directories"
+            )));
+        }
+        if format > FORMAT {
             return Err(self.database.mismatch(format!(
                 "is of format {format}, and this kapu reads and writes format {FORMAT}; start the kapu that wrote it"
             )));
@@ -90,6 +99,28 @@ impl<'t> Meta<'t> {
         let incarnation = Incarnation(before + 1);
         self.set("incarnation", &incarnation.to_string())?;
         Ok(incarnation)
+    }
+
+    /// Remembers who belongs to the cluster when it is created.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_initial_membership(&mut self, membership: &Membership) -> Result<(), StorageError> {
+        let hex: String = membership.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.set(INITIAL_MEMBERSHIP, &hex)
+    }
+
+    /// Who belonged to the cluster when it was created.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when it is missing, or cannot be what was written.
+    pub fn initial_membership(&self) -> Result<Membership, StorageError> {
+        let bad = |reason: String| {
+            self.database
+                .corrupt(format!("its initial membership is damaged: {reason}"))
+        };
+        let bytes = from_hex(&self.text(INITIAL_MEMBERSHIP)?).ok_or_else(|| bad("it is not hexadecimal".to_owned()))?;
+        Membership::decode(&bytes).map_err(|error| bad(error.to_string()))
     }
 
     /// Whether the state's file has been created.
@@ -135,8 +166,7 @@ impl<'t> Meta<'t> {
 }
 
 /// Each part of an identity: its name, its value, and what to do where it differs.
-fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 4] {
-    let voters: Vec<String> = identity.voters.iter().map(ToString::to_string).collect();
+fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 3] {
     [
         (
             "cluster",
@@ -153,12 +183,12 @@ fn describe(identity: &Identity) -> [(&'static str, String, &'static str); 4] {
             text(identity.partitions),
             "the number of partitions is fixed when a cluster is created",
         ),
-        (
-            "voters",
-            voters.join(","),
-            "start with the same list of nodes that the cluster was created with",
-        ),
     ]
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn text(value: impl Display) -> String {

@@ -5,11 +5,15 @@
 
 pub mod collect;
 pub mod database;
+mod leftovers;
 pub mod log;
 pub mod log_file;
 pub mod meta;
 pub mod scan;
+mod snapshot;
 pub mod state;
+pub mod state_file;
+mod state_writer;
 mod step;
 
 /// The name of the file with the logs.

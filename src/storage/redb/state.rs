@@ -1,184 +1,106 @@
-//! The state store on redb: the rows of every partition's state machine, each with the mark that it belongs to.
+//! The state store on redb: a thin handle on the file, which readers use, and on the writer, which alone writes.
 //!
-//! It is written in the background, by one task that joins whatever waits into one transaction; rows and their mark are never apart.
-//! Its queue is bounded by its producers: a partition has at most one write of its changed rows under way. Nothing here knows
-//! what a row means, and nothing waits for it but the compaction of the log.
+//! The writer's queue is bounded by its producers: a partition has at most one write of its changed rows and one part of a snapshot under
+//! way. Nothing here knows what a row means.
 
 use std::sync::Arc;
 
-use redb::{TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::NamedDatabase;
-use crate::env::{Disk, Env};
-use crate::limits;
-use crate::mutants::{self, Mutant};
+use super::leftovers;
+use super::snapshot::RedbSnapshot;
+use super::state_file::View;
+use super::state_writer::{Job, Writer};
+use crate::env::Env;
 use crate::raft::Position;
-use crate::storage::{FailureHandler, StateMark, StateStore, StateWrite, StorageError, VisitRow};
-use crate::types::{Index, LogTime, PartitionId, Term};
-
-const ROWS: TableDefinition<(u32, &[u8]), &[u8]> = TableDefinition::new("rows");
-/// Term and index of the last applied entry, and log time.
-const MARKS: TableDefinition<u32, (u64, u64, u64)> = TableDefinition::new("marks");
+use crate::storage::{
+    FailureHandler, InstallWrite, Loaded, StageWrite, StateSnapshot, StateStore, StateWrite, StorageError, VisitRow,
+};
+use crate::types::PartitionId;
 
 /// The rows of all partitions of a node, in `state.redb`. Fields are dropped in order: the writer is the last to hold the file.
 pub struct RedbState {
     database: Arc<NamedDatabase>,
-    queue: mpsc::UnboundedSender<StateWrite>,
+    queue: mpsc::UnboundedSender<Job>,
 }
 
 impl RedbState {
-    /// Creates the tables where they are missing.
+    /// Starts the writer, which removes at most `leftover_rows_max` leftover rows at once. The returned receiver resolves when the file
+    /// is closed.
     ///
     /// # Errors
     /// [`StorageError`] when redb fails.
-    pub fn create_tables(database: &NamedDatabase, transaction: &WriteTransaction) -> Result<(), StorageError> {
-        transaction.open_table(ROWS).map_err(|error| database.error(error))?;
-        transaction.open_table(MARKS).map_err(|error| database.error(error))?;
-        Ok(())
-    }
-
-    /// Starts the writer. The returned receiver resolves when the file is closed.
-    #[must_use]
-    pub fn start(env: &Env, database: NamedDatabase, on_failure: FailureHandler) -> (Self, oneshot::Receiver<()>) {
+    pub fn start(
+        env: &Env,
+        database: NamedDatabase,
+        leftover_rows_max: usize,
+        on_failure: FailureHandler,
+    ) -> Result<(Self, oneshot::Receiver<()>), StorageError> {
         let database = Arc::new(database);
-        let (queue, writes) = mpsc::unbounded_channel();
+        let (queue, jobs) = mpsc::unbounded_channel();
         let (closing, closed) = oneshot::channel();
+        let state = Self { database, queue };
         let writer = Writer {
-            database: Arc::clone(&database),
+            database: Arc::clone(&state.database),
             disk: Arc::clone(&env.disk),
-            queue: writes,
+            queue: jobs,
             on_failure,
+            has_leftovers: state.view(leftovers::exist)?,
+            leftover_rows_max,
             _closed: closing,
         };
         env.spawn.spawn_blocking("kapu-state", Box::pin(writer.run()));
-        (Self { database, queue }, closed)
+        Ok((state, closed))
     }
 
-    fn mark(&self, transaction: &redb::ReadTransaction, partition: PartitionId) -> Result<StateMark, StorageError> {
-        let marks = transaction
-            .open_table(MARKS)
-            .map_err(|error| self.database.error(error))?;
-        let mark = marks.get(partition.0).map_err(|error| self.database.error(error))?;
-        Ok(mark.map_or_else(StateMark::default, |mark| {
-            let (term, index, log_time) = mark.value();
-            StateMark {
-                applied: Position {
-                    term: Term(term),
-                    index: Index(index),
-                },
-                log_time: LogTime(log_time),
-            }
-        }))
+    fn view<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T, StorageError>) -> Result<T, StorageError> {
+        let transaction = self.database.begin_read()?;
+        read(&View {
+            database: &self.database,
+            transaction: &transaction,
+        })
+    }
+
+    /// Hands a job over. Nobody takes it when the task was ended from outside, as in a simulated crash: then nothing completes.
+    fn submit(&self, job: Job) {
+        drop(self.queue.send(job));
     }
 }
 
 impl StateStore for RedbState {
-    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<StateMark, StorageError> {
-        let transaction = self.database.begin_read()?;
-        let rows = transaction
-            .open_table(ROWS)
-            .map_err(|error| self.database.error(error))?;
-        let first: (u32, &[u8]) = (partition.0, &[]);
-        for item in rows.range(first..).map_err(|error| self.database.error(error))? {
-            let (key, value) = item.map_err(|error| self.database.error(error))?;
-            let (owner, key) = key.value();
-            if owner != partition.0 {
-                break;
-            }
-            row(key, value.value()).map_err(|reason| {
-                self.database
-                    .corrupt(format!("a row of partition {partition}: {reason}"))
-            })?;
-        }
-        self.mark(&transaction, partition)
+    fn load(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Loaded, StorageError> {
+        self.view(|view| {
+            let (generation, loaded) = view.live(partition)?;
+            view.visit(partition, generation, row)?;
+            Ok(loaded)
+        })
     }
 
     fn write(&self, write: StateWrite) {
-        // Nobody takes it when the task was ended from outside, as in a simulated crash: then nothing completes.
-        drop(self.queue.send(write));
-    }
-}
-
-/// The task. Fields are dropped in order: the file is closed before anybody hears of it.
-struct Writer {
-    database: Arc<NamedDatabase>,
-    disk: Arc<dyn Disk>,
-    queue: mpsc::UnboundedReceiver<StateWrite>,
-    on_failure: FailureHandler,
-    _closed: oneshot::Sender<()>,
-}
-
-impl Writer {
-    /// Commits until every handle of the store is gone and the queue is empty, then closes the file. After an error it only waits for
-    /// that, and completes nothing.
-    async fn run(mut self) {
-        while let Some(write) = self.queue.recv().await {
-            let batch = self.gather(write);
-            self.disk.pace().await;
-            if let Err(error) = self.commit(&batch) {
-                (self.on_failure)(error);
-                while self.queue.recv().await.is_some() {}
-                break;
-            }
-            for write in batch {
-                (write.done)();
-            }
-        }
-        if let Some(database) = Arc::into_inner(self.database) {
-            database.close();
-        }
+        self.submit(Job::Write(write));
     }
 
-    fn gather(&mut self, first: StateWrite) -> Vec<StateWrite> {
-        let mut bytes = size(&first);
-        let mut batch = vec![first];
-        while bytes < limits::GROUP_COMMIT_BYTES_MAX {
-            let Ok(write) = self.queue.try_recv() else { break };
-            bytes += size(&write);
-            batch.push(write);
-        }
-        batch
+    fn snapshot(&self, partition: PartitionId) -> Result<Box<dyn StateSnapshot>, StorageError> {
+        let snapshot = RedbSnapshot::new(Arc::clone(&self.database), partition, self.queue.clone())?;
+        Ok(Box::new(snapshot))
     }
 
-    fn commit(&self, batch: &[StateWrite]) -> Result<(), StorageError> {
-        let transaction = self.database.begin_write()?;
-        for write in batch {
-            self.apply(&transaction, write)?;
-        }
-        self.database.commit(transaction)
+    fn stage(&self, write: StageWrite) {
+        self.submit(Job::Stage(write));
     }
 
-    fn apply(&self, transaction: &WriteTransaction, write: &StateWrite) -> Result<(), StorageError> {
-        let database = &self.database;
-        let mut rows = transaction.open_table(ROWS).map_err(|error| database.error(error))?;
-        let lost = |row: &&crate::machine::Row| mutants::on(Mutant::MarkWithoutRows) && row.value.is_none();
-        for row in write.rows.iter().filter(|row| !lost(row)) {
-            let key: (u32, &[u8]) = (write.partition.0, &row.key);
-            match &row.value {
-                Some(value) => rows.insert(key, value.as_ref()).map(drop),
-                None => rows.remove(key).map(drop),
-            }
-            .map_err(|error| database.error(error))?;
-        }
-        if mutants::on(Mutant::RowsWithoutMark) {
-            return Ok(());
-        }
-        let StateMark { applied, log_time } = write.mark;
-        let mut marks = transaction.open_table(MARKS).map_err(|error| database.error(error))?;
-        let mark = (applied.term.0, applied.index.0, log_time.0);
-        marks
-            .insert(write.partition.0, mark)
-            .map_err(|error| database.error(error))?;
-        Ok(())
+    fn staged(&self, partition: PartitionId, row: &mut VisitRow<'_>) -> Result<Option<Position>, StorageError> {
+        self.view(|view| {
+            let Some((generation, at)) = view.staging(partition)? else {
+                return Ok(None);
+            };
+            view.visit(partition, generation, row)?;
+            Ok(Some(at))
+        })
     }
-}
 
-/// What a write takes in memory, in bytes.
-fn size(write: &StateWrite) -> usize {
-    write
-        .rows
-        .iter()
-        .map(|row| row.key.len() + row.value.as_ref().map_or(0, bytes::Bytes::len))
-        .sum()
+    fn install(&self, write: InstallWrite) {
+        self.submit(Job::Install(write));
+    }
 }
