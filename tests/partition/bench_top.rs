@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kapu::machine::{RestoreError, Row, StateMachine};
 use kapu::partition::{Core, Effects, Event, Refusal, Reply};
-use kapu::raft::{Body, Config, DurableLog, Entry, EntryReader, HardState, Message, Persist, Position, Raft, Role};
+use kapu::raft::{
+    Body, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft, Role,
+};
 use kapu::storage::StateMark;
 use kapu::types::{Index, LogTime, NodeId, PartitionId, Term};
 
@@ -194,7 +196,6 @@ impl Bench {
     fn boot(id: NodeId, voters: Vec<NodeId>, disk: Disk, now: Duration) -> Self {
         let config = Config {
             id,
-            voters: voters.clone(),
             heartbeat_ticks: 2,
             election_ticks: 10,
         };
@@ -212,7 +213,16 @@ impl Bench {
             machine.restore(&row.key, &row.value.unwrap()).unwrap();
         }
         let rng = kapu::env::rng(id.0, "raft");
-        let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(disk.clone()), rng);
+        let members = voters.iter().map(|voter| (*voter, format!("node-{voter}:1")));
+        let raft = Raft::new(
+            config,
+            hard_state,
+            log,
+            mark.applied.index,
+            Membership::of_voters(members),
+            Box::new(disk.clone()),
+            rng,
+        );
         let core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone());
         let (sent, compacted, writing) = Default::default();
         Self {
