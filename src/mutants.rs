@@ -70,6 +70,8 @@ mutants! {
     SnapshotWithoutLogTime, "snapshot-without-log-time", "A snapshot does not carry log time: leases begin anew.";
     SnapshotKeepsMachine, "snapshot-keeps-machine", "After a snapshot the machine is the one that was there before.";
     LogCutAboveState, "log-cut-above-state", "The log is cut above what is saved.";
+    SnapshotKeepsSuffix, "snapshot-keeps-suffix", "A conflicting log outlives the snapshot that takes its place (hashicorp/raft).";
+    SnapshotLeavesGap, "snapshot-leaves-gap", "After a snapshot the log begins one entry too late (redisraft).";
     // Raft: reads.
     ReadByOldRound, "read-by-old-round", "A read is confirmed by answers to what was sent before it (etcd: context reused).";
     ReadBeforeOpening, "read-before-opening", "A new leader reads before it has committed anything in its term (etcd).";

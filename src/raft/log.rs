@@ -443,6 +443,15 @@ impl Log {
             at.index,
             self.commit
         );
+        let gap = Position {
+            index: at.index.next(),
+            ..at
+        };
+        let at = mutants::either(Mutant::SnapshotLeavesGap, gap, at);
+        if mutants::on(Mutant::SnapshotKeepsSuffix) && at.index <= self.durable {
+            (self.commit, self.applied) = (at.index, at.index);
+            return;
+        }
         self.tail.clear();
         self.tail_bytes = 0;
         self.runs.clear();

@@ -71,3 +71,47 @@ impl Memberships {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::membership::Change;
+    use crate::types::{NodeId, Term};
+
+    fn entry(index: u64, membership: &Membership) -> Entry {
+        Entry {
+            index: Index(index),
+            term: Term(1),
+            payload: membership.encode(),
+        }
+    }
+
+    #[test]
+    fn a_truncation_takes_every_membership_above_it() {
+        let three = Membership::of_voters((1..=3).map(|node| (NodeId(node), format!("node-{node}:1"))));
+        let joint = three.after(&Change::Remove { node: NodeId(3) }).unwrap().unwrap();
+        let mut memberships = Memberships::new(Index(4), Arc::new(three.clone()));
+        memberships.push(&entry(5, &joint));
+        memberships.push(&entry(7, &joint.after_joint()));
+        let mut one_less = memberships.clone();
+        one_less.truncate(Index(7));
+        assert_eq!(**one_less.newest(), joint);
+        memberships.truncate(Index(5));
+        assert_eq!(
+            (&**memberships.newest(), memberships.newest_index()),
+            (&three, Index(4))
+        );
+    }
+
+    #[test]
+    fn what_is_applied_cannot_be_truncated() {
+        let three = Membership::of_voters((1..=3).map(|node| (NodeId(node), format!("node-{node}:1"))));
+        let joint = three.after(&Change::Remove { node: NodeId(3) }).unwrap().unwrap();
+        let mut memberships = Memberships::new(Index(4), Arc::new(three));
+        memberships.push(&entry(5, &joint));
+        memberships.push(&entry(7, &joint.after_joint()));
+        memberships.apply_to(Index(6));
+        memberships.truncate(Index(6));
+        assert_eq!((&**memberships.newest(), &**memberships.applied()), (&joint, &joint));
+    }
+}

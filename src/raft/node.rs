@@ -422,9 +422,11 @@ impl Raft {
         self.held.clear();
     }
 
-    /// No leader was heard for too long. Who has no vote cannot be elected, and waits on.
+    /// No leader was heard for too long. Who has no vote waits on; but one whose removal is not applied yet may be the only one left whose log
+    /// wins, and must campaign, though its own vote counts no more (thesis section 4.2.2).
     fn time_out(&mut self) {
-        if self.membership().has_vote(self.id()) {
+        let memberships = self.log.memberships();
+        if memberships.newest().has_vote(self.id()) || memberships.applied().has_vote(self.id()) {
             self.campaign();
         } else {
             self.leader = None;

@@ -32,7 +32,7 @@ impl Raft {
     /// The leader has compacted what this log lacks.
     pub(super) fn handle_snapshot(&mut self, from: NodeId, at: Position) {
         self.hear_leader(from, 0);
-        if self.lacks(at) {
+        if self.needs_snapshot(at) {
             self.offered = Some((from, at));
         } else {
             self.match_leader(at.index);
@@ -40,14 +40,12 @@ impl Raft {
         }
     }
 
-    /// Whether a snapshot up to `at`, a committed entry, would bring this replica forward, and may be installed now: not before the term is
-    /// durable, because a start must not find a state of a later term than its own.
+    /// Whether a snapshot up to `at`, a committed entry, would bring this replica forward.
+    ///
+    /// Its term is durable here: a leader only offers a snapshot to who has answered it in its term. So a start never finds a state of a
+    /// later term than its own.
     #[must_use]
     pub fn needs_snapshot(&self, at: Position) -> bool {
-        self.lacks(at) && self.hard_state_is_durable()
-    }
-
-    fn lacks(&self, at: Position) -> bool {
         !self.log.matches(at) || mutants::on(Mutant::SnapshotOverNewer)
     }
 

@@ -29,11 +29,24 @@ pub struct Cluster {
     pub counts: Counts,
 }
 
+/// Plants the bug that `KAPU_MUTANT` names: then something here must go red.
+#[cfg(feature = "mutants")]
+fn plant() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if let Ok(name) = std::env::var("KAPU_MUTANT") {
+            kapu::mutants::choose(&name).expect("it is planted");
+        }
+    });
+}
+
 /// More rounds than this between one event and rest are a loop.
 const READY_ROUNDS_MAX: usize = 10_000;
 
 impl Cluster {
     pub fn new(shape: Shape) -> Self {
+        #[cfg(feature = "mutants")]
+        plant();
         let mut cluster = Self {
             shape,
             replicas: BTreeMap::new(),
@@ -89,7 +102,7 @@ impl Cluster {
     }
 
     pub fn raft(&self, id: NodeId) -> Option<&Raft> {
-        self.replicas[&id].raft.as_ref()
+        self.replicas.get(&id)?.raft.as_ref()
     }
 
     pub fn role(&self, id: NodeId) -> Option<Role> {
@@ -98,7 +111,7 @@ impl Cluster {
 
     /// Lets one running replica have an event, and checks what came of it. What it wants done waits for [`Cluster::flush`].
     pub fn event<T>(&mut self, id: NodeId, event: impl FnOnce(&mut Raft) -> T) -> Option<T> {
-        let raft = self.replica_mut(id).raft.as_mut()?;
+        let raft = self.replicas.get_mut(&id)?.raft.as_mut()?;
         let before = Before::of(raft);
         let result = event(raft);
         let commit = raft.log().commit();

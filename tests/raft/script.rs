@@ -140,7 +140,7 @@ impl Script {
 
     /// Returns how many ticks it took.
     fn let_campaign(&mut self, id: NodeId) -> Answer<u32> {
-        for ticks in 1..=2 * self.cluster.shape.election_ticks {
+        for ticks in 1..=4 * self.cluster.shape.election_ticks {
             let asked_before = self.cluster.raft(id).map(|raft| (raft.role(), raft.term()));
             self.cluster.tick(id);
             let asks = self.cluster.raft(id).map(|raft| (raft.role(), raft.term()));
