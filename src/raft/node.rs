@@ -154,6 +154,12 @@ impl Raft {
         self.leader
     }
 
+    /// Ticks without a leader after which this replica campaigns; drawn anew whenever it begins to wait.
+    #[must_use]
+    pub const fn election_timeout_ticks(&self) -> u32 {
+        self.timeout
+    }
+
     /// The log, to look at.
     #[must_use]
     pub const fn log(&self) -> &Log {
