@@ -13,6 +13,10 @@ mod cluster;
 mod counts;
 #[path = "raft/disk.rs"]
 mod disk;
+#[path = "raft/lab.rs"]
+mod lab;
+#[path = "raft/labs.rs"]
+mod labs;
 #[path = "raft/network.rs"]
 mod network;
 #[path = "raft/reads.rs"]
