@@ -17,6 +17,10 @@ mod counts;
 mod disk;
 #[path = "raft/electable.rs"]
 mod electable;
+#[path = "raft/lab.rs"]
+mod lab;
+#[path = "raft/labs.rs"]
+mod labs;
 #[path = "raft/members.rs"]
 mod members;
 #[path = "raft/network.rs"]

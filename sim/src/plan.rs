@@ -104,6 +104,12 @@ pub enum Fault {
     RollBack { node: u64, age_ms: u64, for_ms: u64 },
     /// The node comes back on a copy of the disk of `with`. The true one returns after `for_ms`.
     Swap { node: u64, with: u64, for_ms: u64 },
+    /// The node hears nothing from its peers, and they hear it; clients reach it, and it them.
+    Deaf { node: u64, for_ms: u64 },
+    /// Every other client reaches the node late.
+    LateRequests { node: u64, by_ms: u64, for_ms: u64 },
+    /// Every other client hears late from the node.
+    LateReplies { node: u64, by_ms: u64, for_ms: u64 },
 }
 
 macro_rules! kinds {
@@ -140,6 +146,7 @@ kinds! {
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap",
+    Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
 }
 
 impl Kind {
@@ -148,7 +155,7 @@ impl Kind {
     pub const fn needs_peers(self) -> bool {
         matches!(
             self,
-            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay
+            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay | Self::Deaf
         ) || self.is_damage()
     }
 
@@ -233,6 +240,9 @@ impl Fault {
             | Self::Wipe { node, .. }
             | Self::RollBack { node, .. } => (vec![*node], &[]),
             Self::Swap { node, with, .. } => (vec![*node, *with], &[]),
+            Self::Deaf { node, .. } | Self::LateRequests { node, .. } | Self::LateReplies { node, .. } => {
+                (vec![*node], &[])
+            }
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use kapu::raft::{self, Config, DurableLog, EntryReader, HardState, Message, Persist, Position, Raft, Ready};
+use kapu::raft::{
+    self, Config, DurableLog, EntryReader, HardState, Membership, Message, Persist, Position, Raft, Ready,
+};
 use kapu::types::{Index, NodeId, PersistId, Term};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -53,6 +55,7 @@ fn found(log: &[Entry]) -> DurableLog {
         base: Position::default(),
         last,
         term_runs,
+        replaced: false,
     }
 }
 
@@ -73,6 +76,7 @@ impl Ours {
             id,
             hard_state,
             entries,
+            ..
         } = self.under_way.pop_front()?;
         if let Some(HardState { term, vote }) = hard_state {
             (self.durable.term, self.durable.vote) = (term.0, vote.map_or(0, |node| node.0));
@@ -95,7 +99,6 @@ impl Replica for Ours {
     fn start(shape: &Shape, id: u64, boots: u64, durable: Durable) -> Self {
         let config = Config {
             id: NodeId(id),
-            voters: (1..=shape.nodes).map(NodeId).collect(),
             heartbeat_ticks: shape.heartbeat_ticks,
             election_ticks: shape.election_ticks,
         };
@@ -106,8 +109,17 @@ impl Replica for Ours {
         let rng = StdRng::seed_from_u64(shape.seed ^ (id << 32) ^ (boots << 40));
         let reader = Box::new(Found(durable.log.clone()));
         let applied = Index(durable.applied as u64);
+        let membership = Membership::of_voters((1..=shape.nodes).map(|node| (NodeId(node), format!("node-{node}:1"))));
         Self {
-            raft: Raft::new(config, hard_state, found(&durable.log), applied, reader, rng),
+            raft: Raft::new(
+                config,
+                hard_state,
+                found(&durable.log),
+                applied,
+                membership,
+                reader,
+                rng,
+            ),
             durable,
             under_way: VecDeque::new(),
             held: false,

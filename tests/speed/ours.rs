@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use kapu::raft::{Config, DurableLog, Entry, EntryReader, HardState, Message, Raft, Role};
+use kapu::raft::{Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Raft, Role};
 use kapu::types::{Index, NodeId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -33,14 +33,14 @@ impl Replica {
         let shelf = Shelf::default();
         let config = Config {
             id: NodeId(id),
-            voters: (1..=3).map(NodeId).collect(),
             heartbeat_ticks: 1,
             election_ticks: 10,
         };
         let (log, rng) = (DurableLog::default(), StdRng::seed_from_u64(id));
         let reader = Box::new(shelf.clone());
+        let membership = Membership::of_voters((1..=3).map(|node| (NodeId(node), format!("node-{node}:1"))));
         Self {
-            raft: Raft::new(config, HardState::default(), log, Index(0), reader, rng),
+            raft: Raft::new(config, HardState::default(), log, Index(0), membership, reader, rng),
             shelf,
             applied: 0,
         }

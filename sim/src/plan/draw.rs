@@ -143,7 +143,17 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         },
         Kind::StallSync => Fault::StallSync { node, for_ms },
         Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
+        Kind::Deaf => Fault::Deaf { node, for_ms },
+        Kind::LateRequests | Kind::LateReplies => late(kind == Kind::LateReplies, node, small, for_ms),
     })
+}
+
+/// What clients hear, or else what they say, comes late.
+const fn late(replies: bool, node: u64, by_ms: u64, for_ms: u64) -> Fault {
+    match replies {
+        true => Fault::LateReplies { node, by_ms, for_ms },
+        false => Fault::LateRequests { node, by_ms, for_ms },
+    }
 }
 
 /// Between the two bounds, with each order of magnitude as likely as the next.
