@@ -55,7 +55,6 @@ mutants! {
     AppendCommitsBeyondMatch, "append-commits-beyond-match", "An append commits entries that it did not show to match.";
     HeartbeatCommitsBeyondMatch, "heartbeat-commits-beyond-match", "A heartbeat commits entries that were never shown to match.";
     // Raft: members.
-    TruncationTakesOneMembership, "truncation-takes-one-membership", "A truncation of two memberships rolls back one (ScyllaDB).";
     NewVotersAlone, "new-voters-alone", "In a joint membership the new voters decide alone: disjoint majorities.";
     ChangeBeforeOpening, "change-before-opening", "A leader changes members before it has committed anything in its term.";
     ChangesOverlap, "changes-overlap", "A leader begins a change before the last one is committed.";

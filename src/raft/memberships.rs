@@ -1,12 +1,11 @@
 //! The memberships that a log names, newest last.
 //!
-//! A membership is in force from the moment its entry is in the log, and no longer than the entry is there: a truncation may take several,
-//! and each must give way to the one before it.
+//! A membership is in force from the moment its entry is in the log, and no longer than the entry is there: each gives way to the one before
+//! it. As long as changes wait for each other, a truncation takes one at most; nothing here relies on that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::mutants::{self, Mutant};
 use crate::raft::membership::{Membership, is_membership};
 use crate::raft::message::Entry;
 use crate::types::Index;
@@ -58,9 +57,6 @@ impl Memberships {
     pub fn truncate(&mut self, from: Index) {
         while self.0.len() > 1 && self.newest_index() >= from {
             self.0.pop_back();
-            if mutants::on(Mutant::TruncationTakesOneMembership) {
-                return;
-            }
         }
     }
 

@@ -280,7 +280,6 @@ impl Cluster {
     /// machine is found as of `saved`, at the earliest as of the compacted log, at the latest as it was.
     pub fn crash(&mut self, id: NodeId, reached: usize, saved: Index) {
         let entries_before = self.replica(id).disk.entries();
-        self.counts.crashes_before_reset += usize::from(self.replica(id).disk.begins_anew());
         let replica = self.replica_mut(id);
         let Some(lost) = replica.crash(reached, saved) else {
             return;

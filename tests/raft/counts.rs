@@ -18,7 +18,6 @@ pub struct Counts {
     pub snapshots: usize,
     pub snapshots_late: usize,
     pub snapshots_cut_short: usize,
-    pub crashes_before_reset: usize,
     pub reads_confirmed: usize,
     pub reads_failed: usize,
     pub elections: usize,
@@ -27,7 +26,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every count with its name.
-    pub fn by_name(&self) -> [(&'static str, usize); 20] {
+    pub fn by_name(&self) -> [(&'static str, usize); 19] {
         [
             ("elections", self.elections),
             ("commits", self.commits),
@@ -46,7 +45,6 @@ impl Counts {
             ("snapshots installed", self.snapshots),
             ("snapshots that came too late", self.snapshots_late),
             ("crashes between state and log", self.snapshots_cut_short),
-            ("crashes before a log began anew", self.crashes_before_reset),
             ("reads confirmed", self.reads_confirmed),
             ("reads failed", self.reads_failed),
         ]

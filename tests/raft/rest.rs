@@ -24,10 +24,21 @@ impl Schedule {
         }
     }
 
+    /// A tick after which every snapshot has arrived too.
+    fn quiet_tick(&mut self) {
+        self.calm_tick();
+        for id in self.cluster.ids() {
+            while !self.cluster.replica(id).incoming.is_empty() {
+                self.cluster.install(id, 0, false);
+                self.cluster.flush(id);
+            }
+        }
+    }
+
     /// Lets time pass, with everything delivered, until something is so.
     pub fn demand(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
         for _ in 0..ELECTION_TIMES_TO_REST * self.cluster.shape.election_ticks {
-            self.calm_tick();
+            self.quiet_tick();
             if reached(self) {
                 return;
             }
@@ -59,7 +70,7 @@ impl Schedule {
     pub fn demand_stability(&mut self) {
         let elections = self.cluster.checks.elections();
         for _ in 0..ELECTION_TIMES_OF_PEACE * self.cluster.shape.election_ticks {
-            self.calm_tick();
+            self.quiet_tick();
         }
         assert_eq!(
             self.cluster.checks.elections(),

@@ -38,7 +38,7 @@ pub struct Schedule {
     pub change_share: f64,
     /// How many of the compactions ask nobody who may still want the entries.
     harsh_share: f64,
-    /// How many of the events are the arrival of a snapshot, if one is under way to the node.
+    /// How many of the events are the arrival of a snapshot, if one is under way.
     snapshot_share: f64,
     proposed: u64,
     pub reads: u64,
@@ -101,7 +101,7 @@ impl Schedule {
             self.change();
         }
         if self.rng.random_bool(self.snapshot_share) {
-            self.deliver_snapshot(id);
+            self.deliver_snapshot();
         }
         match self.rng.random_range(0..1000) {
             0..450 => self.deliver(),
@@ -278,13 +278,19 @@ impl Schedule {
         self.cluster.compact(id, through);
     }
 
-    /// Any snapshot under way to a node arrives there; sometimes power fails when it is half done.
-    fn deliver_snapshot(&mut self, id: NodeId) {
-        let under_way = self.cluster.replica(id).incoming.len();
-        if under_way > 0 {
-            let which = self.rng.random_range(0..under_way);
-            let crashes = self.rng.random_bool(0.2);
-            self.cluster.install(id, which, crashes);
+    /// Any snapshot under way to any node arrives there; sometimes power fails when it is half done.
+    fn deliver_snapshot(&mut self) {
+        let mut waiting = self.cluster.ids();
+        waiting.retain(|id| !self.cluster.replica(*id).incoming.is_empty());
+        if waiting.is_empty() {
+            return;
+        }
+        let id = waiting[self.rng.random_range(0..waiting.len())];
+        let which = self.rng.random_range(0..self.cluster.replica(id).incoming.len());
+        let crashes = self.rng.random_bool(0.2);
+        self.cluster.install(id, which, crashes);
+        if self.rng.random_bool(0.5) {
+            self.cluster.flush(id);
         }
     }
 
@@ -314,10 +320,6 @@ impl Schedule {
                 let to = message.to;
                 self.cluster.deliver(message);
                 self.cluster.flush(to);
-            }
-            for id in self.cluster.ids() {
-                self.cluster.install(id, 0, false);
-                self.cluster.flush(id);
             }
         }
         panic!("the cluster never comes to rest");
