@@ -49,6 +49,8 @@ pub enum Fact {
         log_time: u64,
         /// The state after it.
         digest: u64,
+        /// It came with a snapshot, in the place of all entries up to it.
+        is_snapshot: bool,
     },
     /// It sent entries or a heartbeat as the leader of a term.
     Led {

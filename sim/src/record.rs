@@ -43,6 +43,8 @@ pub struct Seen {
     pub truncations: u64,
     /// Entries that were applied, on all replicas.
     pub applied: u64,
+    /// Snapshots that were installed.
+    pub snapshots: u64,
 }
 
 /// The latest of one replica.
@@ -119,6 +121,7 @@ impl Recorder {
         for applied in applied {
             self.trace.note(at_ns, "applied", node, &applied.digest.to_le_bytes());
             state.seen.applied += 1;
+            state.seen.snapshots += u64::from(entry.is_snapshot);
             let observation = observe(applied_fact(applied));
             state.observations.push(observation);
         }
@@ -214,6 +217,7 @@ fn applied_fact(applied: &Applied) -> Fact {
         term: applied.position.term.0,
         log_time: applied.log_time.0,
         digest: applied.digest,
+        is_snapshot: applied.is_snapshot,
     }
 }
 

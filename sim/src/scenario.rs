@@ -132,6 +132,7 @@ fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
         ("leader_changes", seen.leader_changes),
         ("truncations", seen.truncations),
         ("applied", seen.applied),
+        ("snapshots", seen.snapshots),
         ("restarts", cluster.restarts()),
         ("syncs", disks.syncs),
         ("syncs_lost", disks.crashes_with_loss),

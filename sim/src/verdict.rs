@@ -10,7 +10,7 @@ use crate::evidence::Evidence;
 use crate::report::{Counts, Finding, Report, Verdict};
 
 /// What must happen sometimes, and which number says so.
-const SOMETIMES: [(&str, &str); 8] = [
+const SOMETIMES: [(&str, &str); 9] = [
     ("leader_change", "leader_changes"),
     ("expiry", "expiries"),
     ("lost_sync", "syncs_lost"),
@@ -19,6 +19,7 @@ const SOMETIMES: [(&str, &str); 8] = [
     ("busy", "busy"),
     ("recovery", "restarts"),
     ("free_at_last", "free_at_last"),
+    ("snapshot", "snapshots"),
 ];
 
 /// Asks every checker.

@@ -229,7 +229,7 @@ impl Core {
 
     fn carry_snapshots(&mut self, effects: &mut Effects) {
         if std::mem::take(&mut self.installed_now) && self.watched {
-            effects.applied.push(self.applied_now());
+            effects.applied.push(self.applied_now(true));
         }
         effects.snapshots.append(&mut self.snapshots.steps);
         let raft = &self.raft;
@@ -274,7 +274,7 @@ impl Core {
             if let Err(reason) = self.apply(&entry) {
                 effects.unreadable = Some(reason);
             }
-            effects.applied.extend(self.watched.then(|| self.applied_now()));
+            effects.applied.extend(self.watched.then(|| self.applied_now(false)));
         }
         if self.clock.is_none() && self.raft.may_serve() {
             let from = mutants::either(Mutant::LogTimeRestarts, LogTime(0), self.log_time);
@@ -330,11 +330,12 @@ impl Core {
         Ok(())
     }
 
-    fn applied_now(&self) -> Applied {
+    fn applied_now(&self, is_snapshot: bool) -> Applied {
         Applied {
             position: self.applied,
             log_time: self.log_time,
             digest: self.machine.digest(),
+            is_snapshot,
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct Applied {
     pub log_time: LogTime,
     /// A hash of the whole state after it: equal on every replica that applied the same entries.
     pub digest: u64,
+    /// It was not applied but came with a snapshot, in the place of all entries up to it.
+    pub is_snapshot: bool,
 }
 
 /// Looks at the partitions of one node.

@@ -70,6 +70,18 @@ pub const fn applied(index: u64, term: u64, log_time: u64, digest: u64) -> Fact 
         term,
         log_time,
         digest,
+        is_snapshot: false,
+    }
+}
+
+/// A snapshot up to an entry was installed.
+pub const fn installed(index: u64, term: u64, log_time: u64, digest: u64) -> Fact {
+    Fact::Applied {
+        index,
+        term,
+        log_time,
+        digest,
+        is_snapshot: true,
     }
 }
 

@@ -17,7 +17,8 @@ struct Effect {
     digest: u64,
 }
 
-/// One effect of each (partition, index), over all nodes and their lives; in each life without a gap; log time that never goes back.
+/// One effect of each (partition, index), over all nodes and their lives; in each life without a gap but where a snapshot fills it; log time that
+/// never goes back.
 ///
 /// # Errors
 /// When one of these is not so.
@@ -30,6 +31,7 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             term,
             log_time,
             digest,
+            is_snapshot,
         } = seen.fact
         else {
             continue;
@@ -44,7 +46,9 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             ));
         }
         match last.insert((seen.node, seen.boot, seen.partition), index) {
-            Some(before) if index != before + 1 => return Err(object(seen, index, &format!("follows entry {before}"))),
+            Some(before) if index <= before || index != before + 1 && !is_snapshot => {
+                return Err(object(seen, index, &format!("follows entry {before}")));
+            }
             _ => {}
         }
     }
@@ -75,7 +79,7 @@ fn object(seen: &Observation, index: u64, what: &str) -> Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::samples::{applied, lived, observed};
+    use crate::checkers::samples::{applied, installed, lived, observed};
 
     #[test]
     fn replicas_and_lives_that_agree_are_fine() {
@@ -104,6 +108,15 @@ mod tests {
             let run = observed(vec![(1, 0, applied(1, 1, 10, 7)), (1, 0, applied(index, 1, 10, 7))]);
             assert!(check(&run).is_err());
         }
+    }
+
+    #[test]
+    fn a_snapshot_may_skip_entries_but_goes_forward_and_to_the_same_state() {
+        let first = (1, 0, applied(1, 1, 10, 7));
+        assert_eq!(check(&observed(vec![first.clone(), (1, 0, installed(9, 1, 10, 8))])), Ok(()));
+        assert!(check(&observed(vec![first.clone(), (1, 0, installed(1, 1, 10, 7))])).is_err());
+        let other = (2, 0, applied(9, 1, 10, 3));
+        assert!(check(&observed(vec![first, (1, 0, installed(9, 1, 10, 8)), other])).is_err());
     }
 
     #[test]
