@@ -121,7 +121,7 @@ impl Recorder {
         for applied in applied {
             self.trace.note(at_ns, "applied", node, &applied.digest.to_le_bytes());
             state.seen.applied += 1;
-            state.seen.snapshots += u64::from(entry.is_snapshot);
+            state.seen.snapshots += u64::from(applied.is_snapshot);
             let observation = observe(applied_fact(applied));
             state.observations.push(observation);
         }
