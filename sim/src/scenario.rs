@@ -1,7 +1,7 @@
 //! One run from its beginning to its end, inside of the simulation.
 //!
 //! Safety first, under faults and load; then everything is healed and must come to live: a leader everywhere, every client answered, all
-//! replicas equal, leases that end. At the very end the power goes, and the disks are read. What was seen is handed to the checkers; nothing is judged here.
+//! replicas equal. At the very end the power goes, and the disks are read. What was seen is handed to the checkers; nothing is judged here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::workload::{Setting, Workload};
 use crate::world::clock::SimClock;
 use crate::world::links::Links;
 use crate::world::spawn::SimSpawn;
-use crate::world::{true_ns, true_sleep, true_time};
+use crate::world::{true_sleep, true_time};
 
 /// A cluster without faults has its leaders well within this time.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -37,17 +37,19 @@ pub struct Remains {
 pub async fn play(plan: Plan, trace: Trace) -> Remains {
     let options = &plan.options;
     let links = Links::new(options.seed, trace.clone());
+    let spawn = SimSpawn::default();
     let cluster = Cluster::new(
         options,
         &links,
         &trace,
+        &spawn,
         Arc::new(|handle, port| Box::pin(front::serve(handle, port))),
     );
     cluster.nodes().for_each(|node| cluster.start(node));
     let all_led = || cluster.leaders().len() == options.partitions as usize;
     wait_until(START_MAX, all_led).await;
 
-    let workload = Workload::start(setting(&plan, &cluster));
+    let workload = Workload::start(setting(&plan, &cluster, &spawn));
     let nemesis = Nemesis::start(&cluster, &plan, &trace);
     true_sleep(Duration::from_millis(options.faulty_ms)).await;
 
@@ -60,26 +62,21 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         all_led()
     };
     wait_until(patience, all_back).await;
-    let mut unanswered = workload.stop_and_drain().await;
-    let is_well = wait_until(patience, || all_back() && cluster.is_level()).await;
-    let calm_ns = (is_well && unanswered.is_empty()).then(true_ns);
-    if calm_ns.is_some() {
-        unanswered = workload.last_look().await;
-        wait_until(patience, || all_back() && cluster.is_level()).await;
-    }
+    let unanswered = workload.stop_and_drain().await;
+    wait_until(patience, || all_back() && cluster.is_level()).await;
 
     let mut ending = Ending {
         core: cluster.nodes().collect(),
         leaders: cluster.leaders(),
         digests: cluster.digests(),
         unanswered,
-        calm_ns,
         failures: Vec::new(),
+        panics: Vec::new(),
     };
     let simulated = true_time().unwrap_or_default();
     cluster.nodes().for_each(|node| cluster.crash(node));
     let disks = cluster.durable();
-    ending.failures = cluster.failures();
+    (ending.failures, ending.panics) = (cluster.failures(), spawn.panics());
     let counts = count(&cluster, &workload, &nemesis);
     // What is left of the nodes is dropped while there is still a world to be dropped in.
     true_sleep(Duration::from_millis(1)).await;
@@ -100,13 +97,13 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     }
 }
 
-fn setting(plan: &Plan, cluster: &Cluster) -> Setting {
+fn setting(plan: &Plan, cluster: &Cluster, spawn: &SimSpawn) -> Setting {
     Setting {
         seed: plan.options.seed,
         load: plan.options.load.clone(),
         endpoints: cluster.endpoints(),
         truth: Arc::new(SimClock::new(Duration::ZERO, 0)),
-        spawn: Arc::new(SimSpawn::default()),
+        spawn: Arc::new(spawn.clone()),
         outfitter: Arc::new(SimOutfitter::new(cluster.links().clone(), &plan.options)),
     }
 }

@@ -3,6 +3,7 @@
 //! They stand outside of the system: none asks a node anything, and none believes a replica about a client or a client about a replica.
 //! A checker names the first broken promise that it finds and does not look for the cause.
 
+pub mod assertion;
 pub mod belief;
 pub mod completeness;
 pub mod durability;
@@ -13,7 +14,6 @@ pub mod linear;
 pub mod liveness;
 pub mod log;
 pub mod monotone;
-pub mod overdue;
 pub mod quorum;
 pub mod state;
 
@@ -50,6 +50,7 @@ pub type Checker = fn(&Evidence) -> Result<(), Violation>;
 
 /// Every checker with its name, the cheap ones first.
 pub const CHECKERS: &[(&str, Checker)] = &[
+    ("assertion", assertion::check),
     ("liveness", liveness::check),
     ("election", election::check),
     ("log", log::check),
@@ -59,7 +60,6 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("completeness", completeness::check),
     ("durability", durability::check),
     ("belief", belief::check),
-    ("overdue", overdue::check),
     ("fencing", fencing::check),
     ("exclusion", exclusion::check),
     ("linear", linear::check),
