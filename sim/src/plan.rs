@@ -4,11 +4,13 @@
 //! what was not synced, never what was, and clocks drift within what clients allow for. There is no step of a wall clock among the faults,
 //! because nothing in kapu can read one.
 
+mod coup;
 mod draw;
 
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
+pub use coup::{Coup, Fall};
 
 /// A whole run but for the code: what it is like, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,12 +94,8 @@ pub enum Fault {
     DiskFull { node: u64, for_ms: u64 },
     /// The monotonic clock runs at another rate, within what is allowed.
     Drift { node: u64, ppm: i64 },
-    /// The node hears nothing from its peers, and they hear it; clients reach it, and it them.
-    Deaf { node: u64, for_ms: u64 },
-    /// Every other client reaches the node late.
-    LateRequests { node: u64, by_ms: u64, for_ms: u64 },
-    /// Every other client hears late from the node.
-    LateReplies { node: u64, by_ms: u64, for_ms: u64 },
+    /// The leader of a partition is cut off, and overthrown.
+    Coup(Coup),
 }
 
 macro_rules! kinds {
@@ -133,7 +131,7 @@ kinds! {
     Crash "crash", CrashTwice "crash_twice", CrashAll "crash_all", Pause "pause", Suspend "suspend", Restart "restart",
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
-    DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
+    DiskFull "disk_full", Drift "drift", Coup "coup",
 }
 
 impl Kind {
@@ -142,8 +140,14 @@ impl Kind {
     pub const fn needs_peers(self) -> bool {
         matches!(
             self,
-            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay | Self::Deaf
+            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay | Self::Coup
         )
+    }
+
+    /// Whether it comes at a pace of its own, whatever else goes wrong.
+    #[must_use]
+    pub const fn has_own_pace(self) -> bool {
+        matches!(self, Self::Coup)
     }
 }
 
@@ -169,12 +173,8 @@ impl Plan {
                 plan.options.partitions
             ));
         }
-        match plan
-            .faults
-            .iter()
-            .find(|planned| planned.fault.nodes().any(|node| node == 0 || node > nodes))
-        {
-            Some(planned) => Err(format!("{:?} names a node that does not exist", planned.fault)),
+        match plan.faults.iter().find(|planned| !planned.fault.is_of(&plan.options)) {
+            Some(planned) => Err(format!("{:?} names what does not exist", planned.fault)),
             None => Ok(plan),
         }
     }
@@ -187,6 +187,15 @@ impl Plan {
 }
 
 impl Fault {
+    /// Whether everything that it names exists.
+    fn is_of(&self, options: &Options) -> bool {
+        let partition_exists = match self {
+            Self::Coup(coup) => coup.partition < options.partitions,
+            _ => true,
+        };
+        partition_exists && self.nodes().all(|node| (1..=options.nodes).contains(&node))
+    }
+
     /// Every node that it names.
     fn nodes(&self) -> impl Iterator<Item = u64> {
         let (some, side): (Vec<u64>, &[u64]) = match self {
@@ -200,18 +209,17 @@ impl Fault {
             | Self::StallDisk { node, .. }
             | Self::SyncError { node, .. }
             | Self::DiskFull { node, .. }
-            | Self::Drift { node, .. }
-            | Self::Deaf { node, .. }
-            | Self::LateRequests { node, .. }
-            | Self::LateReplies { node, .. } => (vec![*node], &[]),
+            | Self::Drift { node, .. } => (vec![*node], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }
             Self::Split { side, .. } => (Vec::new(), side),
             Self::Bridge { side, bridge, .. } => (vec![*bridge], side),
-            Self::CrashAll { .. } | Self::RollingRestart { .. } | Self::Ring { .. } | Self::Weather { .. } => {
-                (Vec::new(), &[])
-            }
+            Self::CrashAll { .. }
+            | Self::RollingRestart { .. }
+            | Self::Ring { .. }
+            | Self::Weather { .. }
+            | Self::Coup(_) => (Vec::new(), &[]),
         };
         some.into_iter().chain(side.iter().copied())
     }
@@ -230,13 +238,25 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_for_a_node_that_is_not_there_is_refused() {
+    fn a_plan_for_what_is_not_there_is_refused() {
         let mut plan = Plan::draw(1);
         plan.options.nodes = 3;
         plan.faults = vec![Planned {
             at_ms: 1,
             fault: Fault::Crash { node: 4, down_ms: 1 },
         }];
+        assert!(Plan::from_json(&plan.to_json()).is_err());
+        plan.faults[0].fault = Fault::Coup(Coup {
+            partition: plan.options.partitions,
+            company: 1,
+            asleep: false,
+            mute: false,
+            stall_ms: None,
+            slow_ms: 0,
+            linger_ms: 1,
+            fall: Fall::Stays,
+            fall_ms: 1,
+        });
         assert!(Plan::from_json(&plan.to_json()).is_err());
     }
 
@@ -257,7 +277,12 @@ mod tests {
             assert!(plan.faults.is_sorted_by_key(|planned| planned.at_ms));
             assert!(plan.faults.iter().all(|planned| planned.at_ms < plan.options.faulty_ms));
             for planned in &plan.faults {
-                assert!(plan.options.faults.contains_key(&planned.fault.kind()));
+                let kind = planned.fault.kind();
+                let is_on = match kind.has_own_pace() {
+                    true => plan.options.coup_every_ms.is_some(),
+                    false => plan.options.faults.contains_key(&kind),
+                };
+                assert!(is_on, "{kind:?}");
                 seen.insert(planned.fault.kind());
             }
         }

@@ -13,10 +13,10 @@ const USE_MAX: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(7);
 
 /// No run has more clients than this, those counted that take the place of one that died.
-const CLIENTS_MAX: u64 = 64;
+pub(super) const CLIENTS_MAX: u64 = 64;
 
 /// One way between two places.
-type Way = (Place, Place);
+pub(super) type Way = (Place, Place);
 
 /// Processes.
 impl Evil {
@@ -41,12 +41,26 @@ impl Evil {
         if !self.cluster.is_alive(node) {
             return;
         }
-        let boot = self.cluster.pause(node);
         if is_suspended {
-            self.cluster.clock(node).set_suspended(true);
+            let boot = self.send_to_sleep(node);
+            true_sleep(span).await;
+            return self.wake(node, boot);
         }
+        let boot = self.cluster.pause(node);
         true_sleep(span).await;
-        if is_suspended && self.cluster.boot(node) == boot {
+        self.cluster.resume(node, boot);
+    }
+
+    /// Suspends a machine; says in which of its lives.
+    pub(super) fn send_to_sleep(&self, node: u64) -> u64 {
+        let boot = self.cluster.pause(node);
+        self.cluster.clock(node).set_suspended(true);
+        boot
+    }
+
+    /// Wakes a machine that was suspended in this life.
+    pub(super) fn wake(&self, node: u64, boot: u64) {
+        if self.cluster.boot(node) == boot {
             self.cluster.clock(node).set_suspended(false);
         }
         self.cluster.resume(node, boot);
@@ -83,23 +97,6 @@ impl Evil {
             .collect()
     }
 
-    /// Every way from a peer to a node.
-    pub(super) fn ways_from_peers(&self, node: u64) -> Vec<Way> {
-        self.ways(|_, to| to == node)
-    }
-
-    /// The ways of every other client to a node. The others are a measure: who is late is late compared with somebody.
-    pub(super) fn ways_from_clients(&self, node: u64) -> Vec<Way> {
-        let clients = (1..CLIENTS_MAX).step_by(2).map(Place::Client);
-        clients.map(|client| (client, Place::Node(node))).collect()
-    }
-
-    /// The ways back of the same clients.
-    pub(super) fn ways_to_clients(&self, node: u64) -> Vec<Way> {
-        let ways = self.ways_from_clients(node).into_iter();
-        ways.map(|(client, node)| (node, client)).collect()
-    }
-
     /// Every way between nodes of `side` and the others, but those of the bridge.
     pub(super) fn between(&self, side: &[u64], bridge: Option<u64>) -> Vec<Way> {
         self.ways(|a, b| side.contains(&a) != side.contains(&b) && Some(a) != bridge && Some(b) != bridge)
@@ -133,11 +130,11 @@ impl Evil {
         }
     }
 
-    pub(super) async fn delay(&self, ways: Vec<Way>, by: Duration, span: Duration) {
-        let links = self.cluster.links();
-        ways.iter().for_each(|(from, to)| links.delay(*from, *to, by));
+    pub(super) async fn delay(&self, from: u64, to: u64, by: Duration, span: Duration) {
+        let ((from, to), links) = (self.way(from, to), self.cluster.links());
+        links.delay(from, to, by);
         true_sleep(span).await;
-        ways.iter().for_each(|(from, to)| links.undelay(*from, *to, by));
+        links.undelay(from, to, by);
     }
 
     pub(super) async fn weather(&self, weather: Weather, span: Duration) {

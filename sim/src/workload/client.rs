@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapu::client::{Caller, Client, ClientEnv, LockGuard};
+use kapu::client::{Client, ClientEnv, LockGuard};
 use kapu::types::{Owner, Resource};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -38,8 +38,6 @@ pub struct Actor {
     pub number: u64,
     /// The library.
     pub client: Client,
-    /// What the library calls through, for attempts without it.
-    pub caller: Arc<dyn Caller>,
     /// Its process.
     pub gate: Gate,
     /// Its habits.
@@ -65,8 +63,7 @@ pub async fn live(common: Arc<Common>, stopped: watch::Receiver<bool>) {
 }
 
 impl Actor {
-    /// A client that was never there before.
-    pub fn born(common: Arc<Common>, stopped: watch::Receiver<bool>) -> Self {
+    fn born(common: Arc<Common>, stopped: watch::Receiver<bool>) -> Self {
         let number = common.next_client();
         let setting = &common.setting;
         let mut rng = kapu::env::rng(setting.seed, &format!("client {number}"));
@@ -74,9 +71,8 @@ impl Actor {
         let gate = Gate::default();
         let spawn = gate.spawner(Arc::clone(&setting.spawn));
         let outfit = setting.outfitter.outfit(number, Arc::clone(&spawn));
-        let caller = common.book.recording(number, outfit.caller);
         let env = ClientEnv {
-            caller: Arc::clone(&caller),
+            caller: common.book.recording(number, outfit.caller),
             clock: outfit.clock,
             spawn,
             seed: rng.random(),
@@ -87,7 +83,6 @@ impl Actor {
         Self {
             number,
             client,
-            caller,
             gate,
             mix,
             rng,
@@ -100,7 +95,7 @@ impl Actor {
     async fn live(&mut self) {
         while !self.is_stopped() {
             let act = self.mix.act(&mut self.rng);
-            let name = self.common.setting.load.name(&self.mix, &mut self.rng);
+            let name = self.common.setting.load.name(self.mix.hot_percent, &mut self.rng);
             self.common.does(self.number, format!("{act:?} of {name}"));
             let after = acts::perform(self, act, &name).await;
             self.common.rests(self.number);

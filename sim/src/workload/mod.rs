@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Workload ─▶ one life after another ─▶ act ─▶ Client, LockGuard   (the library, unchanged)
-//!     │              (client.rs)      (acts/)       │
+//!     │              (client.rs)      (acts.rs)     │
 //!     │                                             ▼ Caller, Clock, Spawn
 //!     │                                  Book: every attempt, on true time (book.rs)
 //!     │                                  Gate: the process stands still, dies (gate.rs)
@@ -21,10 +21,10 @@ mod book;
 mod client;
 pub mod facts;
 pub mod gate;
-mod last_look;
 pub mod load;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,6 +115,10 @@ impl Workload {
         for _ in 0..common.setting.load.clients {
             let lives = client::live(Arc::clone(&common), stopped.clone());
             common.setting.spawn.spawn("client", Box::pin(lives));
+        }
+        for number in 0..common.setting.load.watchers {
+            let watches = watcher::watch(Arc::clone(&common), number, stopped.clone());
+            common.setting.spawn.spawn("watcher", Box::pin(watches));
         }
         Self { common, stop }
     }
