@@ -96,6 +96,8 @@ pub struct Ending {
     pub digests: Vec<(u64, u32, u64, u64)>,
     /// Requests that were never answered, in words.
     pub unanswered: Vec<String>,
+    /// From when on all was well and only the last look asked for anything, in true nanoseconds; none when it never was.
+    pub calm_ns: Option<u64>,
     /// Nodes that ended by themselves and were not meant to, with why.
     pub failures: Vec<(u64, String)>,
     /// What tasks of nodes and clients said when they panicked.

@@ -121,7 +121,7 @@ impl Evil {
                 to,
                 by_ms,
                 for_ms,
-            } => self.delay(from, to, ms(by_ms), ms(for_ms)).await,
+            } => self.delay(vec![self.way(from, to)], ms(by_ms), ms(for_ms)).await,
             Fault::Weather {
                 loss,
                 duplicate,
@@ -142,6 +142,13 @@ impl Evil {
             Fault::StallDisk { node, for_ms } => self.stall_disk(node, ms(for_ms)).await,
             Fault::SyncError { node, down_ms } => self.fail_sync(node, ms(down_ms)).await,
             Fault::DiskFull { node, for_ms } => self.fill_disk(node, ms(for_ms)).await,
+            Fault::Deaf { node, for_ms } => self.cut(self.ways_from_peers(node), ms(for_ms)).await,
+            Fault::LateRequests { node, by_ms, for_ms } => {
+                self.delay(self.ways_from_clients(node), ms(by_ms), ms(for_ms)).await
+            }
+            Fault::LateReplies { node, by_ms, for_ms } => {
+                self.delay(self.ways_to_clients(node), ms(by_ms), ms(for_ms)).await
+            }
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
             Fault::Coup(coup) => self.coup(&coup).await,
         }

@@ -94,6 +94,12 @@ pub enum Fault {
     DiskFull { node: u64, for_ms: u64 },
     /// The monotonic clock runs at another rate, within what is allowed.
     Drift { node: u64, ppm: i64 },
+    /// The node hears nothing from its peers, and they hear it; clients reach it, and it them.
+    Deaf { node: u64, for_ms: u64 },
+    /// Every other client reaches the node late.
+    LateRequests { node: u64, by_ms: u64, for_ms: u64 },
+    /// Every other client hears late from the node.
+    LateReplies { node: u64, by_ms: u64, for_ms: u64 },
     /// The leader of a partition is cut off, and overthrown.
     Coup(Coup),
 }
@@ -131,7 +137,8 @@ kinds! {
     Crash "crash", CrashTwice "crash_twice", CrashAll "crash_all", Pause "pause", Suspend "suspend", Restart "restart",
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
-    DiskFull "disk_full", Drift "drift", Coup "coup",
+    DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
+    Coup "coup",
 }
 
 impl Kind {
@@ -140,7 +147,15 @@ impl Kind {
     pub const fn needs_peers(self) -> bool {
         matches!(
             self,
-            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay | Self::Coup
+            Self::Cut
+                | Self::Isolate
+                | Self::Split
+                | Self::Ring
+                | Self::Bridge
+                | Self::Flap
+                | Self::Delay
+                | Self::Deaf
+                | Self::Coup
         )
     }
 
@@ -209,7 +224,10 @@ impl Fault {
             | Self::StallDisk { node, .. }
             | Self::SyncError { node, .. }
             | Self::DiskFull { node, .. }
-            | Self::Drift { node, .. } => (vec![*node], &[]),
+            | Self::Drift { node, .. }
+            | Self::Deaf { node, .. }
+            | Self::LateRequests { node, .. }
+            | Self::LateReplies { node, .. } => (vec![*node], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }

@@ -1,7 +1,7 @@
 //! One run from its beginning to its end, inside of the simulation.
 //!
 //! Safety first, under faults and load; then everything is healed and must come to live: a leader everywhere, every client answered, all
-//! replicas equal. At the very end the power goes, and the disks are read. What was seen is handed to the checkers; nothing is judged here.
+//! replicas equal, leases that end. At the very end the power goes, and the disks are read. What was seen is handed to the checkers; nothing is judged here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::workload::{Setting, Workload};
 use crate::world::clock::SimClock;
 use crate::world::links::Links;
 use crate::world::spawn::SimSpawn;
-use crate::world::{true_sleep, true_time};
+use crate::world::{true_ns, true_sleep, true_time};
 
 /// A cluster without faults has its leaders well within this time.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -62,14 +62,20 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         all_led()
     };
     wait_until(patience, all_back).await;
-    let unanswered = workload.stop_and_drain().await;
-    wait_until(patience, || all_back() && cluster.is_level()).await;
+    let mut unanswered = workload.stop_and_drain().await;
+    let is_well = wait_until(patience, || all_back() && cluster.is_level()).await;
+    let calm_ns = (is_well && unanswered.is_empty()).then(true_ns);
+    if calm_ns.is_some() {
+        unanswered = workload.last_look().await;
+        wait_until(patience, || all_back() && cluster.is_level()).await;
+    }
 
     let mut ending = Ending {
         core: cluster.nodes().collect(),
         leaders: cluster.leaders(),
         digests: cluster.digests(),
         unanswered,
+        calm_ns,
         failures: Vec::new(),
         panics: Vec::new(),
     };

@@ -10,7 +10,7 @@ use crate::evidence::Evidence;
 use crate::report::{Counts, Finding, Report, Verdict};
 
 /// What must happen sometimes, and which number says so.
-const SOMETIMES: [(&str, &str); 7] = [
+const SOMETIMES: [(&str, &str); 8] = [
     ("leader_change", "leader_changes"),
     ("expiry", "expiries"),
     ("lost_sync", "syncs_lost"),
@@ -18,6 +18,7 @@ const SOMETIMES: [(&str, &str); 7] = [
     ("retry_after_unknown", "retries_after_unknown"),
     ("busy", "busy"),
     ("recovery", "restarts"),
+    ("free_at_last", "free_at_last"),
 ];
 
 /// Asks every checker.

@@ -1,7 +1,8 @@
-//! How long a lease lasts at least, in true time.
+//! How long a lease lasts, in true time: at least, and at most while somebody leads.
 //!
 //! A lease is counted in log time from when its request was stamped, which is after the request was sent. Log time never runs faster than a
-//! node's clock, stands still while nobody leads, and is whole milliseconds. So a lease may last longer than this, and never shorter.
+//! node's clock, stands still while nobody leads, and is whole milliseconds. So a lease may last longer
+//! than its least time, and never shorter.
 
 use crate::evidence::Evidence;
 
@@ -26,6 +27,12 @@ impl LeaseTime {
         let least = lease_ms.saturating_mul(1_000_000 - self.drift_ppm_max);
         call_ns.saturating_add(least.saturating_sub(ROUNDING_NS))
     }
+
+    /// The true nanosecond by which a lease has ended that had `lease_ms` left at `seen_ns`, if somebody leads all the time.
+    pub fn last_ns(self, seen_ns: u64, lease_ms: u64) -> u64 {
+        let most = lease_ms.saturating_mul(1_000_000 + self.drift_ppm_max);
+        seen_ns.saturating_add(most).saturating_add(ROUNDING_NS)
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +45,6 @@ mod tests {
         let time = LeaseTime::of(&cluster());
         assert_eq!(time.end_ns(5 * MS, 1000), 5 * MS + 998 * MS);
         assert_eq!(time.end_ns(5 * MS, 1), 5 * MS, "never before it was asked for");
+        assert_eq!(time.last_ns(5 * MS, 1000), 5 * MS + 1002 * MS);
     }
 }

@@ -14,6 +14,7 @@ pub mod linear;
 pub mod liveness;
 pub mod log;
 pub mod monotone;
+pub mod overdue;
 pub mod quorum;
 pub mod state;
 
@@ -60,6 +61,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("completeness", completeness::check),
     ("durability", durability::check),
     ("belief", belief::check),
+    ("overdue", overdue::check),
     ("fencing", fencing::check),
     ("exclusion", exclusion::check),
     ("linear", linear::check),

@@ -97,6 +97,23 @@ impl Evil {
             .collect()
     }
 
+    /// Every way from a peer to a node.
+    pub(super) fn ways_from_peers(&self, node: u64) -> Vec<Way> {
+        self.ways(|_, to| to == node)
+    }
+
+    /// The ways of every other client to a node. The others are a measure: who is late is late compared with somebody.
+    pub(super) fn ways_from_clients(&self, node: u64) -> Vec<Way> {
+        let clients = (1..CLIENTS_MAX).step_by(2).map(Place::Client);
+        clients.map(|client| (client, Place::Node(node))).collect()
+    }
+
+    /// The ways back of the same clients.
+    pub(super) fn ways_to_clients(&self, node: u64) -> Vec<Way> {
+        let ways = self.ways_from_clients(node).into_iter();
+        ways.map(|(client, node)| (node, client)).collect()
+    }
+
     /// Every way between nodes of `side` and the others, but those of the bridge.
     pub(super) fn between(&self, side: &[u64], bridge: Option<u64>) -> Vec<Way> {
         self.ways(|a, b| side.contains(&a) != side.contains(&b) && Some(a) != bridge && Some(b) != bridge)
@@ -130,11 +147,11 @@ impl Evil {
         }
     }
 
-    pub(super) async fn delay(&self, from: u64, to: u64, by: Duration, span: Duration) {
-        let ((from, to), links) = (self.way(from, to), self.cluster.links());
-        links.delay(from, to, by);
+    pub(super) async fn delay(&self, ways: Vec<Way>, by: Duration, span: Duration) {
+        let links = self.cluster.links();
+        ways.iter().for_each(|(from, to)| links.delay(*from, *to, by));
         true_sleep(span).await;
-        links.undelay(from, to, by);
+        ways.iter().for_each(|(from, to)| links.undelay(*from, *to, by));
     }
 
     pub(super) async fn weather(&self, weather: Weather, span: Duration) {

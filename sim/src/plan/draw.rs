@@ -123,7 +123,17 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Fault {
             node,
             ppm: rng.random_range(-options.drift_ppm_max..=options.drift_ppm_max),
         },
+        Kind::Deaf => Fault::Deaf { node, for_ms },
+        Kind::LateRequests | Kind::LateReplies => late(kind == Kind::LateReplies, node, small, for_ms),
         Kind::Coup => Fault::Coup(coup(options, rng)),
+    }
+}
+
+/// What clients hear, or else what they say, comes late.
+const fn late(replies: bool, node: u64, by_ms: u64, for_ms: u64) -> Fault {
+    match replies {
+        true => Fault::LateReplies { node, by_ms, for_ms },
+        false => Fault::LateRequests { node, by_ms, for_ms },
     }
 }
 

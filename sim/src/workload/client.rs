@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapu::client::{Client, ClientEnv, LockGuard};
+use kapu::client::{Caller, Client, ClientEnv, LockGuard};
 use kapu::types::{Owner, Resource};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -38,6 +38,8 @@ pub struct Actor {
     pub number: u64,
     /// The library.
     pub client: Client,
+    /// What the library calls through, for attempts without it.
+    pub caller: Arc<dyn Caller>,
     /// Its process.
     pub gate: Gate,
     /// Its habits.
@@ -63,7 +65,8 @@ pub async fn live(common: Arc<Common>, stopped: watch::Receiver<bool>) {
 }
 
 impl Actor {
-    fn born(common: Arc<Common>, stopped: watch::Receiver<bool>) -> Self {
+    /// A client that was never there before.
+    pub fn born(common: Arc<Common>, stopped: watch::Receiver<bool>) -> Self {
         let number = common.next_client();
         let setting = &common.setting;
         let mut rng = kapu::env::rng(setting.seed, &format!("client {number}"));
@@ -71,8 +74,9 @@ impl Actor {
         let gate = Gate::default();
         let spawn = gate.spawner(Arc::clone(&setting.spawn));
         let outfit = setting.outfitter.outfit(number, Arc::clone(&spawn));
+        let caller = common.book.recording(number, outfit.caller);
         let env = ClientEnv {
-            caller: common.book.recording(number, outfit.caller),
+            caller: Arc::clone(&caller),
             clock: outfit.clock,
             spawn,
             seed: rng.random(),
@@ -83,6 +87,7 @@ impl Actor {
         Self {
             number,
             client,
+            caller,
             gate,
             mix,
             rng,

@@ -49,10 +49,18 @@ pub enum Act {
     Cancel,
     /// Dies, in the middle of an acquisition or while it holds; another client takes its place.
     Vanish,
+    /// Prolongs its lease at the last moment, while it asks who holds the lock.
+    Brink,
+    /// Asks again for what it holds, with a shorter lease, and looks when that would have ended.
+    Shorten,
+    /// Holds without a renewal until the very end, and writes then.
+    Linger,
+    /// Takes refusals at their word: each attempt after one is of another owner.
+    Trust,
 }
 
 /// All of them, each with its greatest weight.
-const ACTS: [(Act, u32); 11] = [
+const ACTS: [(Act, u32); 15] = [
     (Act::Try, 12),
     (Act::Wait, 12),
     (Act::Keep, 4),
@@ -64,6 +72,10 @@ const ACTS: [(Act, u32); 11] = [
     (Act::Leave, 4),
     (Act::Cancel, 3),
     (Act::Vanish, 2),
+    (Act::Brink, 5),
+    (Act::Shorten, 4),
+    (Act::Linger, 5),
+    (Act::Trust, 6),
 ];
 
 /// The load of a whole run.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Workload ─▶ one life after another ─▶ act ─▶ Client, LockGuard   (the library, unchanged)
-//!     │              (client.rs)      (acts.rs)     │
+//!     │              (client.rs)      (acts/)       │
 //!     │                                             ▼ Caller, Clock, Spawn
 //!     │                                  Book: every attempt, on true time (book.rs)
 //!     │                                  Gate: the process stands still, dies (gate.rs)
@@ -21,6 +21,7 @@ mod book;
 mod client;
 pub mod facts;
 pub mod gate;
+mod last_look;
 pub mod load;
 #[cfg(test)]
 mod tests;

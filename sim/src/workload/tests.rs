@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kapu::client::CallError;
 use kapu::clock::BoxFuture;
 use kapu::env::TokioSpawn;
+use kapu::error::RequestError;
 use kapu::lock::{Command, Outcome, Query, Request};
 use kapu::status::NodeStatus;
 use kapu::types::{FencingToken, Owner, Resource};
 
 use super::*;
+use crate::history::Seen;
 
 /// Time since it was made.
 pub struct TestClock(tokio::time::Instant);
@@ -46,7 +48,7 @@ struct Hold {
     until: Duration,
 }
 
-/// One node that decides at once. Of every so many attempts one is lost before it is decided, another one after.
+/// One node that decides at once. Of every so many attempts one is lost before it is decided, another one after, and a third is refused.
 struct Server {
     clock: Arc<TestClock>,
     holds: Mutex<BTreeMap<Resource, Hold>>,
@@ -127,6 +129,9 @@ impl Caller for ServerCaller {
             let attempt = server.attempts.fetch_add(1, Ordering::Relaxed);
             let lost = attempt % server.lose_every;
             server.clock.sleep(Duration::from_millis(1 + attempt % 3)).await;
+            if lost == 1 {
+                return Err(RequestError::Stopping.into());
+            }
             let outcome = (lost != 0).then(|| server.decide(&request));
             match outcome {
                 Some(outcome) if lost != server.lose_every / 2 => Ok(outcome),
@@ -150,6 +155,20 @@ struct DeafCaller;
 impl Caller for DeafCaller {
     fn call(&self, _: &str, _: Request, _: Duration) -> BoxFuture<'static, Result<Outcome, CallError>> {
         Box::pin(std::future::pending())
+    }
+
+    fn status(&self, _: &str, _: Duration) -> BoxFuture<'static, Result<NodeStatus, CallError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Loses everything at once.
+struct LosingCaller;
+
+impl Caller for LosingCaller {
+    fn call(&self, endpoint: &str, _: Request, _: Duration) -> BoxFuture<'static, Result<Outcome, CallError>> {
+        let (endpoint, reason) = (endpoint.to_owned(), "lost".to_owned());
+        Box::pin(std::future::ready(Err(CallError::Lost { endpoint, reason })))
     }
 
     fn status(&self, _: &str, _: Duration) -> BoxFuture<'static, Result<NodeStatus, CallError>> {
@@ -188,13 +207,18 @@ fn start(clock: Arc<TestClock>, caller: Arc<dyn Caller>) -> Workload {
 
 /// A workload that was busy for a minute, with its server losing one of ten messages, and what did not end.
 async fn run() -> (Workload, Vec<String>) {
+    run_with(20).await
+}
+
+/// The same with a server that loses two of so many messages.
+async fn run_with(lose_every: u64) -> (Workload, Vec<String>) {
     let clock = TestClock::start();
     let server = Arc::new(Server {
         clock: Arc::clone(&clock),
         holds: Mutex::default(),
         tokens: AtomicU64::new(0),
         attempts: AtomicU64::new(1),
-        lose_every: 20,
+        lose_every,
     });
     let workload = start(Arc::clone(&clock), Arc::new(ServerCaller(server)));
     clock.sleep(Duration::from_secs(60)).await;
@@ -231,6 +255,10 @@ async fn everything_that_clients_may_do_is_done_and_ends() {
         "stalls",
         "oversleeps",
         "vanished",
+        "brinks",
+        "shortened",
+        "lingers",
+        "refusals_trusted",
     ] {
         assert!(
             facts.get(name).is_some_and(|count| *count > 0),
@@ -263,6 +291,29 @@ async fn nothing_is_begun_after_the_drain() {
     let before = workload.operations().len();
     TestClock::start().sleep(Duration::from_secs(60)).await;
     assert_eq!(workload.operations().len(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_look_sees_leases_before_their_end_and_after() {
+    let (workload, _) = run_with(u64::MAX).await;
+    let before = workload.operations().len();
+    assert_eq!(workload.last_look().await, Vec::<String>::new());
+    let seen = &workload.operations()[before..];
+    let outcomes = |outcome| {
+        let last = seen.iter().filter(|o| o.resource.starts_with("last-"));
+        last.filter(|o| o.outcome == outcome).count()
+    };
+    let (locked, got, free) = (Seen::Locked, Seen::Got, Seen::LockDoesNotExist);
+    assert_eq!([locked, got, free].map(outcomes), [16, 16, 16]);
+    let others = workload.common.setting.load.names().count() as u64;
+    assert_eq!(workload.facts()["free_at_last"], 16 + others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_look_without_an_answer_is_told_in_words() {
+    let workload = start(TestClock::start(), Arc::new(LosingCaller));
+    let told = workload.last_look().await;
+    assert!(told[0].starts_with("the last look: "), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

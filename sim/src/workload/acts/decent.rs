@@ -14,7 +14,7 @@ pub const WAIT_MS_MAX: u64 = 2_500;
 /// The longest time that a lock is kept.
 const KEEP_MS_MAX: u64 = 4_000;
 /// The longest pause between two writes of a holder.
-const WRITE_PAUSE_MS_MAX: u64 = 200;
+pub const WRITE_PAUSE_MS_MAX: u64 = 200;
 /// How often an operation that ended in doubt is asked again.
 const RAW_TRIES_MAX: u32 = 4;
 
@@ -111,7 +111,7 @@ pub async fn raw(actor: &mut Actor, name: &str) {
 }
 
 /// Asks, and asks the very same again while the outcome is in doubt. None when that never ended.
-async fn insist(actor: &Actor, request: &Request) -> Option<Outcome> {
+pub async fn insist(actor: &Actor, request: &Request) -> Option<Outcome> {
     for attempt in 0..RAW_TRIES_MAX {
         if attempt > 0 {
             actor.note("raw_retries_after_unknown");
