@@ -151,6 +151,10 @@ impl Sender {
         if !matches!(self.reach, Reach::Refused(_)) {
             self.note_reachable();
         }
+        // Peers meet before they have anything to say, so that each knows the other's disk from the start.
+        if let Err(error) = self.send_frame(&mut *sink, &[]).await {
+            return error;
+        }
         let mut taken = Vec::new();
         loop {
             self.outbox.take(&mut taken).await;
@@ -173,11 +177,19 @@ impl Sender {
     ) -> Result<(), NetworkError> {
         while !messages.is_empty() {
             let (now, later) = messages.split_at(frame_length(messages));
-            self.header.sequence += 1;
-            sink.send(encode_frame(&self.header, now)).await?;
+            self.send_frame(sink, now).await?;
             messages = later;
         }
         Ok(())
+    }
+
+    async fn send_frame(
+        &mut self,
+        sink: &mut dyn FrameSink,
+        messages: &[(PartitionId, Message)],
+    ) -> Result<(), NetworkError> {
+        self.header.sequence += 1;
+        sink.send(encode_frame(&self.header, messages)).await
     }
 
     fn note_reachable(&mut self) {

@@ -19,7 +19,7 @@ use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::raft::{self, DurableLog, EntryReader, Message, Raft};
-use crate::storage::{self, LogStore, StateMark, StorageError};
+use crate::storage::{self, LogStore, PeerLife, RememberPeer, StateMark, StorageError};
 use crate::types::{Index, NodeId, PartitionId};
 
 impl Node {
@@ -52,7 +52,11 @@ impl Node {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
-        let (inbound, peers) = connect(&env, &config, identity, &router, &failure, &stopped).await?;
+        let met = Met {
+            peers: opened.peers,
+            remember: opened.remember_peer,
+        };
+        let (inbound, peers) = connect(&env, &config, identity, met, &router, &failure, &stopped).await?;
         let shared = Shared {
             clock: Arc::clone(&env.clock),
             log: opened.log,
@@ -113,11 +117,18 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
     )
 }
 
+/// What the disk knows of peers.
+struct Met {
+    peers: BTreeMap<NodeId, PeerLife>,
+    remember: RememberPeer,
+}
+
 /// Listens for peers and dials them. A single node does neither.
 async fn connect(
     env: &Env,
     config: &NodeConfig,
     identity: network::Identity,
+    met: Met,
     router: &Arc<Router>,
     failure: &FailureCell,
     stopped: &watch::Receiver<bool>,
@@ -125,7 +136,8 @@ async fn connect(
     let mut peers: BTreeMap<NodeId, String> = config.voters.clone();
     peers.remove(&config.node_id);
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
-    let inbound = Arc::new(Inbound::new(identity.clone(), peers.keys().copied(), sink));
+    let lives = peers.keys().map(|peer| (*peer, met.peers.get(peer).copied()));
+    let inbound = Arc::new(Inbound::new(identity.clone(), lives, sink, met.remember));
     if !peers.is_empty() {
         let handler = Arc::clone(&inbound);
         let serving = env

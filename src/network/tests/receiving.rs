@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::network::inbound::is_about_disk;
+use crate::storage::{Completion, PeerLife, RememberPeer};
 
 /// Keeps what was delivered.
 #[derive(Default)]
@@ -13,11 +14,52 @@ impl MessageSink for Delivered {
     }
 }
 
-/// Node 1 of a cluster of 1, 2 and 3, and what arrived there.
+/// The durable memory of a node. Writes wait until they are let go.
+#[derive(Clone, Default)]
+struct Memory {
+    lives: Arc<Mutex<BTreeMap<NodeId, PeerLife>>>,
+    waiting: Arc<Mutex<Vec<(NodeId, PeerLife, Completion)>>>,
+}
+
+impl Memory {
+    fn remember(&self) -> RememberPeer {
+        let waiting = Arc::clone(&self.waiting);
+        Arc::new(move |peer, life, done| waiting.lock().unwrap().push((peer, life, done)))
+    }
+
+    /// Writes what waits; says how much that was.
+    fn sync(&self) -> usize {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        let count = waiting.len();
+        for (peer, life, done) in waiting {
+            self.lives.lock().unwrap().insert(peer, life);
+            done();
+        }
+        count
+    }
+
+    /// Node 1 of a cluster of 1, 2 and 3 with this memory, and what arrives there.
+    fn start(&self) -> (Inbound, Arc<Delivered>) {
+        let delivered = Arc::new(Delivered::default());
+        let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
+        let lives = self.lives.lock().unwrap();
+        let peers = [2, 3].map(|peer| (NodeId(peer), lives.get(&NodeId(peer)).copied()));
+        (Inbound::new(identity(1), peers, sink, self.remember()), delivered)
+    }
+}
+
+/// A node that has met node 2.
 fn inbound() -> (Inbound, Arc<Delivered>) {
-    let delivered = Arc::new(Delivered::default());
-    let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-    (Inbound::new(identity(1), [NodeId(2), NodeId(3)], sink), delivered)
+    let memory = Memory::default();
+    let (inbound, delivered) = memory.start();
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    assert_eq!(memory.sync(), 1);
+    (inbound, delivered)
+}
+
+/// Remembers at once.
+fn at_once() -> RememberPeer {
+    Arc::new(|_, _, done| done())
 }
 
 /// A frame of node 2 to node 1, after `change`.
@@ -47,7 +89,7 @@ fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)
 #[test]
 fn messages_of_a_voter_are_delivered() {
     let (inbound, delivered) = inbound();
-    assert_eq!(inbound.address(NodeId(2)), None);
+    assert_eq!(inbound.address(NodeId(3)), None);
     inbound.receive(frame_of_two(|_| {})).unwrap();
     inbound.receive(frame_of_two(|_| {})).unwrap();
     let delivered = delivered.0.lock().unwrap();
@@ -82,23 +124,55 @@ fn a_frame_that_is_not_for_this_node_is_refused() {
 }
 
 #[test]
-fn a_peer_with_another_or_an_older_disk_is_refused() {
-    let (inbound, _) = inbound();
+fn nothing_of_a_new_life_is_handed_on_before_the_disk_knows_of_it() {
+    let memory = Memory::default();
+    let (inbound, delivered) = memory.start();
+    for _ in 0..3 {
+        inbound.receive(frame_of_two(|_| {})).unwrap();
+    }
+    assert_eq!((delivered.0.lock().unwrap().len(), inbound.life(NodeId(2))), (0, None));
+    assert_eq!(memory.sync(), 1, "it is written once");
     inbound.receive(frame_of_two(|_| {})).unwrap();
-    let swapped = refusal(&inbound, |header| header.storage_id = StorageId(0xabc));
-    assert!(swapped.contains("swapped") && swapped.contains("abc"), "{swapped}");
-    let older = refusal(&inbound, |header| header.incarnation = Incarnation(2));
-    assert!(older.contains("rolled back") && older.contains("3 times"), "{older}");
-    assert!(is_about_disk(&swapped) && is_about_disk(&older));
+    assert_eq!(delivered.0.lock().unwrap().len(), 1);
+    let next = Incarnation::new(4, 1);
+    inbound
+        .receive(frame_of_two(|header| header.incarnation = next))
+        .unwrap();
+    assert_eq!(delivered.0.lock().unwrap().len(), 1, "the next life is as new");
+    refusal(&inbound, |_| {});
+    memory.sync();
+    assert_eq!(inbound.life(NodeId(2)).unwrap().incarnation, next);
+}
+
+/// Symptom: after a restart of everybody, a node that had been wiped or set back voted again. Cause: peers knew its disk only as long as
+/// they ran. Fix: they write it down.
+#[test]
+fn a_peer_with_another_or_an_older_disk_is_refused_also_after_a_restart() {
+    let memory = Memory::default();
+    let (first, _) = memory.start();
+    first.receive(frame_of_two(|_| {})).unwrap();
+    memory.sync();
+    for inbound in [first, memory.start().0] {
+        let swapped = refusal(&inbound, |header| header.storage_id = StorageId(0xabc));
+        assert!(swapped.contains("swapped") && swapped.contains("abc"), "{swapped}");
+        let older = refusal(&inbound, |header| header.incarnation = Incarnation::new(2, u64::MAX));
+        assert!(older.contains("rolled back") && older.contains("3 times"), "{older}");
+        let twin = refusal(&inbound, |header| header.incarnation = Incarnation::new(3, 8));
+        assert!(
+            twin.contains("rolled back"),
+            "started from a copy that the known life was started from: {twin}"
+        );
+        assert!(is_about_disk(&swapped) && is_about_disk(&older) && is_about_disk(&twin));
+        inbound.receive(frame_of_two(|_| {})).unwrap();
+    }
     assert!(!is_about_disk("node 9 is not a voter of this cluster"));
 }
 
 #[test]
 fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
     let (inbound, _) = inbound();
-    inbound.receive(frame_of_two(|_| {})).unwrap();
     let restarted = frame_of_two(|header| {
-        header.incarnation = Incarnation(4);
+        header.incarnation = Incarnation::new(4, 0);
         header.client_address = "moved:1".to_owned();
     });
     inbound.receive(restarted).unwrap();
@@ -156,7 +230,7 @@ impl MessageSink for Forward {
 #[tokio::test]
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
-    let inbound = Inbound::new(identity(1), [NodeId(2)], Arc::new(Forward(forward)));
+    let inbound = Inbound::new(identity(1), [(NodeId(2), None)], Arc::new(Forward(forward)), at_once());
     let (peers, _told) = over_sockets("test", inbound).await;
     assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
 }
