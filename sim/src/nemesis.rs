@@ -4,6 +4,7 @@
 //! other; each takes back only what it did itself. It draws nothing and decides nothing: a run with the same plan has the same nemesis.
 
 mod coup;
+mod damage;
 mod faults;
 
 use std::collections::BTreeMap;
@@ -151,6 +152,11 @@ impl Evil {
             }
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
             Fault::Coup(coup) => self.coup(&coup).await,
+            Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
+            Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
+            Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
+            Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
+            Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
         }
     }
 }
