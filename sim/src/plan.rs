@@ -106,7 +106,7 @@ pub enum Fault {
     Coup(Coup),
     /// Syncs write and do not return: what is durable is not known to be.
     StallSync { node: u64, for_ms: u64 },
-    /// The power goes, and while it is off some bits change of what was durable. Which ones follows from `luck`.
+    /// The node stops or dies, and while it is off some bits change of what was durable. Which ones, and how it ends, follows from `luck`.
     Rot { node: u64, down_ms: u64, luck: u64 },
     /// The node comes back on an empty disk.
     Wipe { node: u64, down_ms: u64 },
