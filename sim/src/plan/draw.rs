@@ -77,7 +77,12 @@ fn draw_damage(kind: Kind, node: u64, options: &Options, rng: &mut StdRng) -> Op
     Some(match kind {
         Kind::Rot => Fault::Rot { node, down_ms, luck },
         Kind::Wipe => Fault::Wipe { node, down_ms },
-        Kind::RollBack => Fault::RollBack { node, age_ms, for_ms },
+        // Long: only a node that is asked for something on an old disk can do harm.
+        Kind::RollBack => Fault::RollBack {
+            node,
+            age_ms,
+            for_ms: 3 * for_ms,
+        },
         Kind::Swap => Fault::Swap { node, with, for_ms },
         _ => return None,
     })
