@@ -100,7 +100,7 @@ enum Phase {
 impl Cluster {
     /// Machines that are switched off.
     #[must_use]
-    pub fn new(options: &Options, links: &Links, trace: &Trace, serve: Serve) -> Self {
+    pub fn new(options: &Options, links: &Links, trace: &Trace, spawn: &SimSpawn, serve: Serve) -> Self {
         let mut clocks = kapu::env::rng(options.seed, "clocks of nodes");
         let runtime = madsim::runtime::Handle::current();
         let machine = |node: u64| {
@@ -123,7 +123,7 @@ impl Cluster {
             links: links.clone(),
             trace: trace.clone(),
             recorder: Recorder::new(trace.clone()),
-            spawn: SimSpawn::default(),
+            spawn: spawn.clone(),
             serve,
             failures: Mutex::default(),
             met: Mutex::default(),
@@ -192,12 +192,10 @@ impl Cluster {
         self.machine(node).lock().boot
     }
 
-    /// Nodes that ended by themselves without a planned reason, with why, and tasks that panicked.
+    /// Nodes that ended by themselves without a planned reason, with why.
     #[must_use]
     pub fn failures(&self) -> Vec<(u64, String)> {
-        let ended = self.lock_failures().clone();
-        let panics = self.0.spawn.panics().into_iter().map(|said| (0, said));
-        ended.into_iter().chain(panics).collect()
+        self.lock_failures().clone()
     }
 
     /// How often nodes were started beyond the first time.

@@ -102,6 +102,8 @@ pub struct Ending {
     pub calm_ns: Option<u64>,
     /// Nodes that ended by themselves and were not meant to, with why.
     pub failures: Vec<(u64, String)>,
+    /// What tasks of nodes and clients said when they panicked.
+    pub panics: Vec<String>,
 }
 
 /// All of it.

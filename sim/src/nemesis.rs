@@ -3,6 +3,7 @@
 //! Each fault is a task that waits for its time, does harm, and takes it back when its span is over. The plan may put faults on top of each
 //! other; each takes back only what it did itself. It draws nothing and decides nothing: a run with the same plan has the same nemesis.
 
+mod coup;
 mod damage;
 mod faults;
 
@@ -28,11 +29,13 @@ impl Nemesis {
     #[must_use]
     pub fn start(cluster: &Cluster, plan: &Plan, trace: &Trace) -> Self {
         let done = Arc::default();
+        let throne = Arc::<tokio::sync::Mutex<()>>::default();
         let number = |number: usize| u64::try_from(number).expect("a plan is short");
         let tasks = plan.faults.iter().enumerate().map(|(at, planned)| {
             let evil = Evil {
                 number: number(at),
                 cluster: cluster.clone(),
+                throne: Arc::clone(&throne),
             };
             let (fault, trace, done) = (planned.fault.clone(), trace.clone(), Arc::clone(&done));
             let begin = Duration::from_millis(planned.at_ms);
@@ -75,6 +78,8 @@ fn count(done: &Mutex<BTreeMap<&'static str, u64>>, kind: &'static str) {
 struct Evil {
     number: u64,
     cluster: Cluster,
+    /// Held during a coup.
+    throne: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// So many milliseconds.
@@ -146,6 +151,7 @@ impl Evil {
                 self.delay(self.ways_to_clients(node), ms(by_ms), ms(for_ms)).await
             }
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
+            Fault::Coup(coup) => self.coup(&coup).await,
             Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
             Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
             Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,

@@ -17,6 +17,9 @@ use crate::workload::Load;
 /// The clocks of two machines differ by at most twice this rate, which is what the client's allowance of 1 % bears.
 const DRIFT_PPM_MAX: i64 = 4_900;
 
+/// The pace of coups, one of these.
+const COUP_EVERY_MS: [Option<u64>; 5] = [None, None, Some(1_500), Some(3_000), Some(6_000)];
+
 /// Everything that was drawn but the faults themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -40,6 +43,9 @@ pub struct Options {
     pub fault_every_ms: u64,
     /// What may go wrong, and how often compared with the others.
     pub faults: BTreeMap<Kind, u32>,
+    /// Between two coups pass about so many milliseconds; none when there are no coups.
+    #[serde(default)]
+    pub coup_every_ms: Option<u64>,
 }
 
 impl Options {
@@ -59,6 +65,7 @@ impl Options {
             drift_ppm_max: pick(&mut from("drift"), &[0, 100, 1_000, DRIFT_PPM_MAX]),
             fault_every_ms: pick(&mut from("fault pace"), &[400, 1_000, 2_000, 4_000]),
             faults: draw_faults(&mut from("faults"), nodes),
+            coup_every_ms: pick(&mut from("coups"), &COUP_EVERY_MS).filter(|_| nodes > 1),
         }
     }
 
@@ -80,7 +87,7 @@ fn pick<T: Copy>(rng: &mut StdRng, choices: &[T]) -> T {
 fn draw_faults(rng: &mut StdRng, nodes: u64) -> BTreeMap<Kind, u32> {
     let share = pick(rng, &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.5, 0.3]);
     let mut faults = BTreeMap::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.has_own_pace()) {
         let (wanted, weight) = (rng.random_bool(share), rng.random_range(1..=8));
         if wanted && (nodes > 1 || !kind.needs_peers()) {
             faults.insert(kind, weight);
@@ -104,7 +111,7 @@ mod tests {
         let drawn: Vec<_> = (0..200).map(Options::draw).collect();
         let nodes: std::collections::BTreeSet<_> = drawn.iter().map(|options| options.nodes).collect();
         assert_eq!(nodes.into_iter().collect::<Vec<_>>(), [1, 3, 5]);
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.has_own_pace()) {
             let with = drawn
                 .iter()
                 .filter(|options| options.faults.contains_key(&kind))

@@ -4,6 +4,7 @@
 //! of a majority lose what was not synced, never what was, and clocks drift within what clients allow for. There is no step of a wall clock
 //! among the faults, because nothing in kapu can read one.
 
+mod coup;
 mod draw;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
+pub use coup::{Coup, Fall};
 
 /// A whole run but for the code: what it is like, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,9 +96,17 @@ pub enum Fault {
     DiskFull { node: u64, for_ms: u64 },
     /// The monotonic clock runs at another rate, within what is allowed.
     Drift { node: u64, ppm: i64 },
+    /// The node hears nothing from its peers, and they hear it; clients reach it, and it them.
+    Deaf { node: u64, for_ms: u64 },
+    /// Every other client reaches the node late.
+    LateRequests { node: u64, by_ms: u64, for_ms: u64 },
+    /// Every other client hears late from the node.
+    LateReplies { node: u64, by_ms: u64, for_ms: u64 },
+    /// The leader of a partition is cut off, and overthrown.
+    Coup(Coup),
     /// Syncs write and do not return: what is durable is not known to be.
     StallSync { node: u64, for_ms: u64 },
-    /// The power goes, and while it is off some bits change of what was durable. Which ones follows from `luck`.
+    /// The node stops or dies, and while it is off some bits change of what was durable. Which ones, and how it ends, follows from `luck`.
     Rot { node: u64, down_ms: u64, luck: u64 },
     /// The node comes back on an empty disk.
     Wipe { node: u64, down_ms: u64 },
@@ -104,12 +114,6 @@ pub enum Fault {
     RollBack { node: u64, age_ms: u64, for_ms: u64 },
     /// The node comes back on a copy of the disk of `with`. The true one returns after `for_ms`.
     Swap { node: u64, with: u64, for_ms: u64 },
-    /// The node hears nothing from its peers, and they hear it; clients reach it, and it them.
-    Deaf { node: u64, for_ms: u64 },
-    /// Every other client reaches the node late.
-    LateRequests { node: u64, by_ms: u64, for_ms: u64 },
-    /// Every other client hears late from the node.
-    LateReplies { node: u64, by_ms: u64, for_ms: u64 },
 }
 
 macro_rules! kinds {
@@ -145,8 +149,9 @@ kinds! {
     Crash "crash", CrashTwice "crash_twice", CrashAll "crash_all", Pause "pause", Suspend "suspend", Restart "restart",
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
-    DiskFull "disk_full", Drift "drift", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap",
-    Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
+    DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
+    Coup "coup",
+    StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap",
 }
 
 impl Kind {
@@ -155,8 +160,22 @@ impl Kind {
     pub const fn needs_peers(self) -> bool {
         matches!(
             self,
-            Self::Cut | Self::Isolate | Self::Split | Self::Ring | Self::Bridge | Self::Flap | Self::Delay | Self::Deaf
+            Self::Cut
+                | Self::Isolate
+                | Self::Split
+                | Self::Ring
+                | Self::Bridge
+                | Self::Flap
+                | Self::Delay
+                | Self::Deaf
+                | Self::Coup
         ) || self.is_damage()
+    }
+
+    /// Whether it comes at a pace of its own, whatever else goes wrong.
+    #[must_use]
+    pub const fn has_own_pace(self) -> bool {
+        matches!(self, Self::Coup)
     }
 
     /// Whether it takes from a disk what was durable. In one run that befalls a minority of the disks at most, and each of them once.
@@ -194,9 +213,8 @@ impl Plan {
                 plan.options.partitions
             ));
         }
-        let is_strange = |planned: &&Planned| planned.fault.nodes().any(|node| node == 0 || node > nodes);
-        if let Some(planned) = plan.faults.iter().find(is_strange) {
-            return Err(format!("{:?} names a node that does not exist", planned.fault));
+        if let Some(planned) = plan.faults.iter().find(|planned| !planned.fault.is_of(&plan.options)) {
+            return Err(format!("{:?} names what does not exist", planned.fault));
         }
         let damaged = plan.damaged();
         if damaged.len() as u64 > damaged_max(nodes) || damaged.iter().collect::<BTreeSet<_>>().len() < damaged.len() {
@@ -221,6 +239,15 @@ impl Plan {
 }
 
 impl Fault {
+    /// Whether everything that it names exists.
+    fn is_of(&self, options: &Options) -> bool {
+        let partition_exists = match self {
+            Self::Coup(coup) => coup.partition < options.partitions,
+            _ => true,
+        };
+        partition_exists && self.nodes().all(|node| (1..=options.nodes).contains(&node))
+    }
+
     /// Every node that it names.
     fn nodes(&self) -> impl Iterator<Item = u64> {
         let (some, side): (Vec<u64>, &[u64]) = match self {
@@ -235,22 +262,24 @@ impl Fault {
             | Self::SyncError { node, .. }
             | Self::DiskFull { node, .. }
             | Self::Drift { node, .. }
+            | Self::Deaf { node, .. }
+            | Self::LateRequests { node, .. }
+            | Self::LateReplies { node, .. }
             | Self::StallSync { node, .. }
             | Self::Rot { node, .. }
             | Self::Wipe { node, .. }
             | Self::RollBack { node, .. } => (vec![*node], &[]),
             Self::Swap { node, with, .. } => (vec![*node, *with], &[]),
-            Self::Deaf { node, .. } | Self::LateRequests { node, .. } | Self::LateReplies { node, .. } => {
-                (vec![*node], &[])
-            }
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }
             Self::Split { side, .. } => (Vec::new(), side),
             Self::Bridge { side, bridge, .. } => (vec![*bridge], side),
-            Self::CrashAll { .. } | Self::RollingRestart { .. } | Self::Ring { .. } | Self::Weather { .. } => {
-                (Vec::new(), &[])
-            }
+            Self::CrashAll { .. }
+            | Self::RollingRestart { .. }
+            | Self::Ring { .. }
+            | Self::Weather { .. }
+            | Self::Coup(_) => (Vec::new(), &[]),
         };
         some.into_iter().chain(side.iter().copied())
     }
@@ -269,13 +298,25 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_for_a_node_that_is_not_there_is_refused() {
+    fn a_plan_for_what_is_not_there_is_refused() {
         let mut plan = Plan::draw(1);
         plan.options.nodes = 3;
         plan.faults = vec![Planned {
             at_ms: 1,
             fault: Fault::Crash { node: 4, down_ms: 1 },
         }];
+        assert!(Plan::from_json(&plan.to_json()).is_err());
+        plan.faults[0].fault = Fault::Coup(Coup {
+            partition: plan.options.partitions,
+            company: 1,
+            asleep: false,
+            mute: false,
+            stall_ms: None,
+            slow_ms: 0,
+            linger_ms: 1,
+            fall: Fall::Stays,
+            fall_ms: 1,
+        });
         assert!(Plan::from_json(&plan.to_json()).is_err());
     }
 
@@ -310,7 +351,12 @@ mod tests {
             assert!(plan.faults.is_sorted_by_key(|planned| planned.at_ms));
             assert!(plan.faults.iter().all(|planned| planned.at_ms < plan.options.faulty_ms));
             for planned in &plan.faults {
-                assert!(plan.options.faults.contains_key(&planned.fault.kind()));
+                let kind = planned.fault.kind();
+                let is_on = match kind.has_own_pace() {
+                    true => plan.options.coup_every_ms.is_some(),
+                    false => plan.options.faults.contains_key(&kind),
+                };
+                assert!(is_on, "{kind:?}");
                 seen.insert(planned.fault.kind());
             }
         }

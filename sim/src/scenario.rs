@@ -37,17 +37,19 @@ pub struct Remains {
 pub async fn play(plan: Plan, trace: Trace) -> Remains {
     let options = &plan.options;
     let links = Links::new(options.seed, trace.clone());
+    let spawn = SimSpawn::default();
     let cluster = Cluster::new(
         options,
         &links,
         &trace,
+        &spawn,
         Arc::new(|handle, port| Box::pin(front::serve(handle, port))),
     );
     cluster.nodes().for_each(|node| cluster.start(node));
     let all_led = || cluster.leaders().len() == options.partitions as usize;
     wait_until(START_MAX, all_led).await;
 
-    let workload = Workload::start(setting(&plan, &cluster));
+    let workload = Workload::start(setting(&plan, &cluster, &spawn));
     let nemesis = Nemesis::start(&cluster, &plan, &trace);
     true_sleep(Duration::from_millis(options.faulty_ms)).await;
 
@@ -76,11 +78,12 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         unanswered,
         calm_ns,
         failures: Vec::new(),
+        panics: Vec::new(),
     };
     let simulated = true_time().unwrap_or_default();
     cluster.nodes().for_each(|node| cluster.crash(node));
     let disks = cluster.durable();
-    ending.failures = cluster.failures();
+    (ending.failures, ending.panics) = (cluster.failures(), spawn.panics());
     let counts = count(&cluster, &workload, &nemesis);
     // What is left of the nodes is dropped while there is still a world to be dropped in.
     true_sleep(Duration::from_millis(1)).await;
@@ -114,13 +117,13 @@ async fn expel(cluster: &Cluster, patience: Duration) {
     cluster.nodes().for_each(|node| cluster.put_back(node));
 }
 
-fn setting(plan: &Plan, cluster: &Cluster) -> Setting {
+fn setting(plan: &Plan, cluster: &Cluster, spawn: &SimSpawn) -> Setting {
     Setting {
         seed: plan.options.seed,
         load: plan.options.load.clone(),
         endpoints: cluster.endpoints(),
         truth: Arc::new(SimClock::new(Duration::ZERO, 0)),
-        spawn: Arc::new(SimSpawn::default()),
+        spawn: Arc::new(spawn.clone()),
         outfitter: Arc::new(SimOutfitter::new(cluster.links().clone(), &plan.options)),
     }
 }

@@ -3,6 +3,7 @@
 //! They stand outside of the system: none asks a node anything, and none believes a replica about a client or a client about a replica.
 //! A checker names the first broken promise that it finds and does not look for the cause.
 
+pub mod assertion;
 pub mod belief;
 pub mod completeness;
 pub mod durability;
@@ -50,6 +51,7 @@ pub type Checker = fn(&Evidence) -> Result<(), Violation>;
 
 /// Every checker with its name, the cheap ones first.
 pub const CHECKERS: &[(&str, Checker)] = &[
+    ("assertion", assertion::check),
     ("liveness", liveness::check),
     ("election", election::check),
     ("log", log::check),

@@ -4,17 +4,18 @@
 //! must notice it before it says anything. Its operator puts the right disk back where there is one. What was wiped or has rotted stays
 //! away until it can be replaced, and the others go on without it.
 
+use kapu::env::DiskFile as _;
 use kapu::node::NodeHandle;
 use kapu::types::NodeId;
 
 use super::Cluster;
 use super::life::Cause;
-use crate::world::disk::Image;
+use crate::world::disk::{Image, Platters};
 
 /// How a disk is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Bits have changed, maybe only where nothing is.
+    /// Bits have changed.
     Rotten,
     /// It is empty.
     Wiped,
@@ -29,8 +30,19 @@ pub(super) struct Damaged {
     damage: Damage,
     /// What its operator will put back.
     original: Option<Image>,
-    /// The node has said that it is corrupt.
-    is_noticed: bool,
+}
+
+/// Whether a file holds what nobody wrote there, by redb's own word and not by that of the node.
+fn is_corrupt(platters: &Platters) -> bool {
+    let is_corrupt = |bytes: &[u8]| {
+        let memory = redb::backends::InMemoryBackend::new();
+        let filled = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, bytes));
+        filled.expect("memory takes everything");
+        let mut builder = redb::Database::builder();
+        let opened = builder.set_check_integrity_on_open(true).create_with_backend(memory);
+        opened.is_err()
+    };
+    platters.image().files().any(is_corrupt)
 }
 
 /// How nodes met the damage of their disks.
@@ -42,16 +54,20 @@ pub struct Met {
     pub refused: u64,
     /// Lives that refused the disk of another node.
     pub mismatched: u64,
-    /// Faults that were left out because they could not be borne at that time.
+    /// Faults that were left out because they could not be borne at that time, or did not hit anything.
     pub spared: u64,
 }
 
 impl Cluster {
-    /// Kills a node with its power, and lets bits of its disk rot.
+    /// Kills a node with its power, and lets bits of its disk rot. The disk is lost when one of them was in use; else nobody need notice.
     pub fn rot(&self, node: u64, luck: u64) {
         self.crash(node);
-        if self.machine(node).platters.rot(luck) > 0 {
+        let platters = &self.machine(node).platters;
+        platters.rot(luck);
+        if is_corrupt(platters) {
             self.damage(node, Damage::Rotten, None);
+        } else {
+            self.spare();
         }
     }
 
@@ -95,8 +111,7 @@ impl Cluster {
     pub fn is_lost(&self, node: u64) -> bool {
         let damaged = self.machine(node).lock_damage();
         let is_lost = |damaged: &Damaged| match damaged.damage {
-            Damage::Rotten => damaged.is_noticed,
-            Damage::Wiped => true,
+            Damage::Rotten | Damage::Wiped => true,
             Damage::RolledBack | Damage::Swapped => false,
         };
         damaged.as_ref().is_some_and(is_lost)
@@ -138,11 +153,7 @@ impl Cluster {
     }
 
     fn damage(&self, node: u64, damage: Damage, original: Option<Image>) {
-        *self.machine(node).lock_damage() = Some(Damaged {
-            damage,
-            original,
-            is_noticed: false,
-        });
+        *self.machine(node).lock_damage() = Some(Damaged { damage, original });
     }
 
     fn note_met(&self, change: impl FnOnce(&mut Met)) {
@@ -151,19 +162,17 @@ impl Cluster {
 
     /// Whether a life on this disk does right to end of this.
     pub(super) fn is_due(&self, node: u64, cause: Cause) -> bool {
-        let mut damaged = self.machine(node).lock_damage();
-        let Some(damaged) = damaged.as_mut() else { return false };
-        match (damaged.damage, cause) {
-            (Damage::Rotten, Cause::Corrupt) => {
-                damaged.is_noticed = true;
+        let damage = self.machine(node).lock_damage().as_ref().map(|damaged| damaged.damage);
+        match (damage, cause) {
+            (Some(Damage::Rotten), Cause::Corrupt) => {
                 self.note_met(|met| met.corrupt += 1);
                 true
             }
-            (Damage::Wiped | Damage::RolledBack, Cause::Refused) => {
+            (Some(Damage::Wiped | Damage::RolledBack), Cause::Refused) => {
                 self.note_met(|met| met.refused += 1);
                 true
             }
-            (Damage::Swapped, Cause::Mismatch) => {
+            (Some(Damage::Swapped), Cause::Mismatch) => {
                 self.note_met(|met| met.mismatched += 1);
                 true
             }
@@ -173,13 +182,12 @@ impl Cluster {
 
     /// A life has opened its disk.
     pub(super) fn note_started(&self, node: u64) {
-        let damaged = self.machine(node).lock_damage();
-        let what = match damaged.as_ref() {
-            Some(damaged) if damaged.is_noticed => "it started on a disk that it had found to be corrupt",
-            Some(damaged) if damaged.damage == Damage::Swapped => "it started on the disk of another node",
+        let damage = self.machine(node).lock_damage().as_ref().map(|damaged| damaged.damage);
+        let what = match damage {
+            Some(Damage::Rotten) => "it started on a disk that is corrupt",
+            Some(Damage::Swapped) => "it started on the disk of another node",
             _ => return,
         };
-        drop(damaged);
         self.accuse(node, what);
     }
 }

@@ -13,10 +13,10 @@ const USE_MAX: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(7);
 
 /// No run has more clients than this, those counted that take the place of one that died.
-const CLIENTS_MAX: u64 = 64;
+pub(super) const CLIENTS_MAX: u64 = 64;
 
 /// One way between two places.
-type Way = (Place, Place);
+pub(super) type Way = (Place, Place);
 
 /// Processes.
 impl Evil {
@@ -41,12 +41,26 @@ impl Evil {
         if !self.cluster.is_alive(node) {
             return;
         }
-        let boot = self.cluster.pause(node);
         if is_suspended {
-            self.cluster.clock(node).set_suspended(true);
+            let boot = self.send_to_sleep(node);
+            true_sleep(span).await;
+            return self.wake(node, boot);
         }
+        let boot = self.cluster.pause(node);
         true_sleep(span).await;
-        if is_suspended && self.cluster.boot(node) == boot {
+        self.cluster.resume(node, boot);
+    }
+
+    /// Suspends a machine; says in which of its lives.
+    pub(super) fn send_to_sleep(&self, node: u64) -> u64 {
+        let boot = self.cluster.pause(node);
+        self.cluster.clock(node).set_suspended(true);
+        boot
+    }
+
+    /// Wakes a machine that was suspended in this life.
+    pub(super) fn wake(&self, node: u64, boot: u64) {
+        if self.cluster.boot(node) == boot {
             self.cluster.clock(node).set_suspended(false);
         }
         self.cluster.resume(node, boot);

@@ -5,15 +5,15 @@
 use kapu::env::rng;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{Fault, Kind, Planned, damaged_max};
+use super::{Coup, Fall, Fault, Kind, Planned, damaged_max};
 use crate::options::Options;
 
 /// The faults of a run with these options.
 pub(super) fn faults(options: &Options) -> Vec<Planned> {
+    let mut faults = coups(options);
     let mut times = rng(options.seed, "plan times");
-    let mut faults = Vec::new();
     let mut at_ms = 500;
     while let Some(kind) = choose(&mut times, options, false) {
         at_ms += times.random_range(1..=2 * options.fault_every_ms);
@@ -29,6 +29,25 @@ pub(super) fn faults(options: &Options) -> Vec<Planned> {
     faults.extend(damages(options));
     faults.sort_by_key(|planned| planned.at_ms);
     faults
+}
+
+/// The coups of a run, which come whatever else goes wrong.
+fn coups(options: &Options) -> Vec<Planned> {
+    let mut coups = Vec::new();
+    let Some(every_ms) = options.coup_every_ms else {
+        return coups;
+    };
+    let mut times = rng(options.seed, "plan times of coups");
+    let mut at_ms = 500;
+    loop {
+        at_ms += times.random_range(1..=2 * every_ms);
+        if at_ms >= options.faulty_ms {
+            return coups;
+        }
+        let details = &mut rng(options.seed, &format!("plan coup at {at_ms}"));
+        let fault = Fault::Coup(coup(options, details));
+        coups.push(Planned { at_ms, fault });
+    }
 }
 
 /// What befalls disks for good, in one of three runs in which it may: a node that stays away leaves less to be broken by others.
@@ -58,7 +77,12 @@ fn draw_damage(kind: Kind, node: u64, options: &Options, rng: &mut StdRng) -> Op
     Some(match kind {
         Kind::Rot => Fault::Rot { node, down_ms, luck },
         Kind::Wipe => Fault::Wipe { node, down_ms },
-        Kind::RollBack => Fault::RollBack { node, age_ms, for_ms },
+        // Long: only a node that is asked for something on an old disk can do harm.
+        Kind::RollBack => Fault::RollBack {
+            node,
+            age_ms,
+            for_ms: 3 * for_ms,
+        },
         Kind::Swap => Fault::Swap { node, with, for_ms },
         _ => return None,
     })
@@ -141,10 +165,11 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
             node,
             ppm: rng.random_range(-options.drift_ppm_max..=options.drift_ppm_max),
         },
-        Kind::StallSync => Fault::StallSync { node, for_ms },
-        Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
         Kind::Deaf => Fault::Deaf { node, for_ms },
         Kind::LateRequests | Kind::LateReplies => late(kind == Kind::LateReplies, node, small, for_ms),
+        Kind::Coup => Fault::Coup(coup(options, rng)),
+        Kind::StallSync => Fault::StallSync { node, for_ms },
+        Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
     })
 }
 
@@ -153,6 +178,26 @@ const fn late(replies: bool, node: u64, by_ms: u64, for_ms: u64) -> Fault {
     match replies {
         true => Fault::LateReplies { node, by_ms, for_ms },
         false => Fault::LateRequests { node, by_ms, for_ms },
+    }
+}
+
+/// Of three kinds: a plain one; one in which the old leader sleeps for long while others work; one that finds it writing.
+fn coup(options: &Options, rng: &mut StdRng) -> Coup {
+    let falls = [Fall::Stays, Fall::Isolated, Fall::Isolated, Fall::Crashed];
+    let (asleep, mute) = *[(false, false), (true, false), (false, true)]
+        .choose(rng)
+        .expect("there is a choice");
+    let (stall_ms, slow_ms) = (span(rng, 1, 120), span(rng, 2, 80));
+    Coup {
+        partition: rng.random_range(0..options.partitions),
+        company: rng.random_range(0..=if asleep { 2 } else { 3 }),
+        asleep,
+        mute,
+        stall_ms: mute.then_some(stall_ms),
+        slow_ms: if rng.random_ratio(1, 3) { slow_ms } else { 0 },
+        linger_ms: span(rng, 1, if asleep { 2_500 } else { 600 }),
+        fall: *falls.choose(rng).expect("there is a choice"),
+        fall_ms: span(rng, 200, 3_000),
     }
 }
 

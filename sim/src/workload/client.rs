@@ -100,7 +100,7 @@ impl Actor {
     async fn live(&mut self) {
         while !self.is_stopped() {
             let act = self.mix.act(&mut self.rng);
-            let name = self.common.setting.load.name(&self.mix, &mut self.rng);
+            let name = self.common.setting.load.name(self.mix.hot_percent, &mut self.rng);
             self.common.does(self.number, format!("{act:?} of {name}"));
             let after = acts::perform(self, act, &name).await;
             self.common.rests(self.number);

@@ -19,6 +19,11 @@ const TIMEOUT_MS: [u64; 4] = [300, 1_000, 3_000, 10_000];
 /// Each act is left out by a client in this many cases of ten.
 const LEFT_OUT: u32 = 3;
 
+/// How many watchers a run has, one of these.
+const WATCHERS: [u64; 5] = [0, 0, 1, 1, 2];
+/// How long a watcher rests when it has asked every node, one of these.
+const WATCH_MS: [u64; 3] = [5, 20, 60];
+
 /// What a client may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Act {
@@ -86,6 +91,12 @@ pub struct Load {
     pub ttl_ms: (u64, u64),
     /// The usual pause of a client between two acts, in milliseconds.
     pub think_ms: u64,
+    /// How many watchers beside the clients.
+    #[serde(default)]
+    pub watchers: u64,
+    /// The pause of a watcher between two rounds, in milliseconds.
+    #[serde(default)]
+    pub watch_ms: u64,
 }
 
 /// The habits of one client.
@@ -108,12 +119,15 @@ impl Load {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let rng = &mut kapu::env::rng(seed, "load");
+        let watch = &mut kapu::env::rng(seed, "watchers");
         Self {
             clients: rng.random_range(3..=16),
             hot_names: rng.random_range(1..=3),
             cold_names: rng.random_range(2..=24),
             ttl_ms: pick(rng, &TTL_MS),
             think_ms: pick(rng, &THINK_MS),
+            watchers: pick(watch, &WATCHERS),
+            watch_ms: pick(watch, &WATCH_MS),
         }
     }
 
@@ -148,9 +162,9 @@ impl Load {
         format!("hot-{}", rng.random_range(0..self.hot_names))
     }
 
-    /// One of the names, as `mix` likes them.
-    pub fn name(&self, mix: &Mix, rng: &mut StdRng) -> String {
-        if self.cold_names == 0 || rng.random_range(0..100) < mix.hot_percent {
+    /// One of the names: a hot one in so many cases of a hundred.
+    pub fn name(&self, hot_percent: u32, rng: &mut StdRng) -> String {
+        if self.cold_names == 0 || rng.random_range(0..100) < hot_percent {
             self.hot_name(rng)
         } else {
             format!("cold-{}", rng.random_range(0..self.cold_names))
@@ -242,7 +256,7 @@ mod tests {
             hot_percent: 50,
             ..load.draw_mix(&mut rng)
         };
-        let come: std::collections::BTreeSet<_> = (0..5_000).map(|_| load.name(&mix, &mut rng)).collect();
+        let come: std::collections::BTreeSet<_> = (0..5_000).map(|_| load.name(mix.hot_percent, &mut rng)).collect();
         assert_eq!(come, load.names().collect());
     }
 }

@@ -25,6 +25,7 @@ mod last_look;
 pub mod load;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,6 +116,10 @@ impl Workload {
         for _ in 0..common.setting.load.clients {
             let lives = client::live(Arc::clone(&common), stopped.clone());
             common.setting.spawn.spawn("client", Box::pin(lives));
+        }
+        for number in 0..common.setting.load.watchers {
+            let watches = watcher::watch(Arc::clone(&common), number, stopped.clone());
+            common.setting.spawn.spawn("watcher", Box::pin(watches));
         }
         Self { common, stop }
     }

@@ -192,6 +192,8 @@ fn start(clock: Arc<TestClock>, caller: Arc<dyn Caller>) -> Workload {
         cold_names: 5,
         ttl_ms: (40, 600),
         think_ms: 10,
+        watchers: 1,
+        watch_ms: 20,
     };
     Workload::start(Setting {
         seed: 1,

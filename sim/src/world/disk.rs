@@ -65,6 +65,13 @@ pub struct Done {
 #[derive(Clone, Default)]
 pub struct Image(BTreeMap<String, Vec<u8>>);
 
+impl Image {
+    /// What each file holds.
+    pub fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Vec::as_slice)
+    }
+}
+
 /// What outlives the process. Clones are the same platters.
 #[derive(Clone)]
 pub struct Platters(Arc<Mutex<State>>);
