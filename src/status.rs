@@ -1,5 +1,6 @@
 //! What a node says of itself, to people and to clients.
 
+use crate::hlc::Hlc;
 use crate::raft::Role;
 use crate::types::{Index, NodeId, PartitionId, Term};
 
@@ -16,6 +17,8 @@ pub struct NodeStatus {
     pub nodes: Vec<(NodeId, String)>,
     /// Every partition.
     pub partitions: Vec<PartitionStatus>,
+    /// Peers whose clock is too far ahead of this node's to be followed, each with by how many milliseconds it was in its latest frame.
+    pub clocks_ahead: Vec<(NodeId, u64)>,
 }
 
 /// What a node says of one partition.
@@ -37,4 +40,6 @@ pub struct PartitionStatus {
     pub applied: Index,
     /// The last durable entry.
     pub durable: Index,
+    /// When the last applied entry was made, by its leader; none where no entry says it.
+    pub applied_at: Option<Hlc>,
 }

@@ -151,6 +151,7 @@ impl Evil {
             }
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
             Fault::Coup(coup) => self.coup(&coup).await,
+            Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
         }
     }
 }

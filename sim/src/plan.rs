@@ -1,8 +1,8 @@
 //! The faults of a run as data, drawn up front: they can be printed, stored, shrunk, and replayed after the code has changed.
 //!
 //! A plan says what happens to whom, when, and for how long; the nemesis does it. No plan goes beyond what the protocol must survive: disks lose
-//! what was not synced, never what was, and clocks drift within what clients allow for. There is no step of a wall clock among the faults,
-//! because nothing in kapu can read one.
+//! what was not synced, never what was, and monotonic clocks drift within what clients allow for. Wall clocks may be anything: they are for people,
+//! and a step of one must end no lease.
 
 mod coup;
 mod draw;
@@ -102,6 +102,8 @@ pub enum Fault {
     LateReplies { node: u64, by_ms: u64, for_ms: u64 },
     /// The leader of a partition is cut off, and overthrown.
     Coup(Coup),
+    /// The wall clock jumps, and stays there.
+    WallStep { node: u64, by_ms: i64 },
 }
 
 macro_rules! kinds {
@@ -138,7 +140,7 @@ kinds! {
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
-    Coup "coup",
+    Coup "coup", WallStep "wall_step",
 }
 
 impl Kind {
@@ -227,7 +229,8 @@ impl Fault {
             | Self::Drift { node, .. }
             | Self::Deaf { node, .. }
             | Self::LateRequests { node, .. }
-            | Self::LateReplies { node, .. } => (vec![*node], &[]),
+            | Self::LateReplies { node, .. }
+            | Self::WallStep { node, .. } => (vec![*node], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }

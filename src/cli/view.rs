@@ -178,6 +178,7 @@ impl ClusterView {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::hlc::Hlc;
     use crate::types::{Index, Term};
 
     /// A node of a cluster of three, with a role and a term for each partition.
@@ -192,6 +193,7 @@ pub(super) mod tests {
             commit: Index(8),
             applied: Index(7),
             durable: Index(9),
+            applied_at: Some(Hlc(1_795_687_200_123 << 16 | 7)),
         };
         NodeStatus {
             cluster: "kapu".into(),
@@ -199,6 +201,7 @@ pub(super) mod tests {
             client_address: address(node),
             nodes: (1..=3).map(|node| (NodeId(node), address(node))).collect(),
             partitions: partitions.iter().enumerate().map(replica).collect(),
+            clocks_ahead: Vec::new(),
         }
     }
 

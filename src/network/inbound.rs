@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use super::skew::Skew;
 use super::{Identity, MessageSink};
 use crate::env::FrameHandler;
+use crate::hlc::{Hlc, SharedHybridClock, TooFarAhead};
+use crate::limits;
 use crate::types::{Incarnation, NodeId, StorageId};
 use crate::wire::frame::cluster_hash;
 use crate::wire::{FrameHeader, decode_frame};
@@ -28,6 +31,7 @@ pub fn is_about_disk(reason: &str) -> bool {
 pub struct Inbound {
     identity: Identity,
     sink: Arc<dyn MessageSink>,
+    hybrid: Arc<SharedHybridClock>,
     state: Mutex<State>,
 }
 
@@ -41,12 +45,18 @@ struct Known {
     storage_id: StorageId,
     incarnation: Incarnation,
     address: String,
+    skew: Skew,
 }
 
 impl Inbound {
-    /// Welcomes frames from `peers`, the voters without this node, and hands their messages to `sink`.
+    /// Welcomes frames from `peers`, the voters without this node, hands their messages to `sink`, and lets `hybrid` observe when they were sent.
     #[must_use]
-    pub fn new(identity: Identity, peers: impl IntoIterator<Item = NodeId>, sink: Arc<dyn MessageSink>) -> Self {
+    pub fn new(
+        identity: Identity,
+        peers: impl IntoIterator<Item = NodeId>,
+        sink: Arc<dyn MessageSink>,
+        hybrid: Arc<SharedHybridClock>,
+    ) -> Self {
         let state = State {
             peers: peers.into_iter().map(|peer| (peer, None)).collect(),
             last_refusal: String::new(),
@@ -54,6 +64,7 @@ impl Inbound {
         Self {
             identity,
             sink,
+            hybrid,
             state: Mutex::new(state),
         }
     }
@@ -78,13 +89,30 @@ impl Inbound {
             .collect()
     }
 
+    /// Peers whose clock is too far ahead to be followed, each with by how many milliseconds.
+    #[must_use]
+    pub fn clocks_ahead(&self) -> Vec<(NodeId, u64)> {
+        let ahead = |(&peer, known): (&NodeId, &Option<Known>)| Some((peer, known.as_ref()?.skew.ahead_ms()?));
+        self.lock().peers.iter().filter_map(ahead).collect()
+    }
+
     fn take(&self, bytes: &[u8]) -> Result<(), String> {
         let frame = decode_frame(bytes).map_err(|error| format!("the frame cannot be read: {error}"))?;
         self.check_receiver(&frame.header)?;
-        self.lock().check_sender(frame.header)?;
+        self.welcome(frame.header)?;
         for (partition, message) in frame.messages {
             self.sink.deliver(partition, message);
         }
+        Ok(())
+    }
+
+    /// Checks the sender, and observes its clock. Messages of one that is too far ahead are taken all the same: what they say rests on terms and
+    /// indexes, and leases on log time, so no promise depends on how late it is at anybody's.
+    fn welcome(&self, header: FrameHeader) -> Result<(), String> {
+        let FrameHeader { from, hlc, .. } = header;
+        let mut state = self.lock();
+        state.check_sender(header)?;
+        state.note_clock(from, hlc, self.hybrid.observe(hlc));
         Ok(())
     }
 
@@ -128,6 +156,7 @@ impl State {
                 storage_id: header.storage_id,
                 incarnation: header.incarnation,
                 address: header.client_address,
+                skew: Skew::default(),
             });
             return Ok(());
         };
@@ -148,6 +177,22 @@ impl State {
             known.address = header.client_address;
         }
         Ok(())
+    }
+
+    fn note_clock(&mut self, peer: NodeId, hlc: Hlc, seen: Result<u64, TooFarAhead>) {
+        let Some(Some(known)) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !known.skew.note(seen) {
+            return;
+        }
+        match known.skew.ahead_ms() {
+            Some(by_ms) => tracing::warn!(
+                %peer, %hlc, by_ms, limit_ms = limits::HLC_AHEAD_MS_MAX,
+                "a peer's wall clock is too far ahead of this node's and is not followed: one of the two is wrong"
+            ),
+            None => tracing::info!(%peer, %hlc, "a peer's wall clock is near this node's again"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Identity;
 use super::outbox::{Outbox, frame_length};
 use crate::env::{Env, FrameSink, NetworkError};
+use crate::hlc::{Hlc, SharedHybridClock};
 use crate::raft::Message;
 use crate::types::{NodeId, PartitionId};
 use crate::wire::frame::cluster_hash;
@@ -42,11 +43,12 @@ impl Peers {
         identity: &Identity,
         addresses: &BTreeMap<NodeId, String>,
         on_refused: &RefusalHandler,
+        hybrid: &Arc<SharedHybridClock>,
     ) -> Self {
         let (running, stopped) = watch::channel(());
         let mut outboxes = BTreeMap::new();
         for (&peer, address) in addresses {
-            let sender = Sender::new(env, identity, peer, address, on_refused);
+            let sender = Sender::new(env, identity, peer, address, on_refused, hybrid);
             outboxes.insert(peer, Arc::clone(&sender.outbox));
             let mut stopped = stopped.clone();
             let task = async move {
@@ -103,13 +105,21 @@ struct Sender {
     address: String,
     outbox: Arc<Outbox>,
     on_refused: RefusalHandler,
+    hybrid: Arc<SharedHybridClock>,
     rng: StdRng,
     reach: Reach,
     backoff: Duration,
 }
 
 impl Sender {
-    fn new(env: &Env, identity: &Identity, peer: NodeId, address: &str, on_refused: &RefusalHandler) -> Self {
+    fn new(
+        env: &Env,
+        identity: &Identity,
+        peer: NodeId,
+        address: &str,
+        on_refused: &RefusalHandler,
+        hybrid: &Arc<SharedHybridClock>,
+    ) -> Self {
         let header = FrameHeader {
             cluster: cluster_hash(&identity.cluster),
             from: identity.node_id,
@@ -118,6 +128,7 @@ impl Sender {
             incarnation: identity.incarnation,
             sequence: 0,
             client_address: identity.client_address.clone(),
+            hlc: Hlc(0),
         };
         Self {
             env: env.clone(),
@@ -125,6 +136,7 @@ impl Sender {
             address: address.to_owned(),
             outbox: Arc::default(),
             on_refused: Arc::clone(on_refused),
+            hybrid: Arc::clone(hybrid),
             rng: env.rng(&format!("dial from node {} to node {peer}", identity.node_id)),
             reach: Reach::Untried,
             backoff: BACKOFF_MIN,
@@ -174,6 +186,7 @@ impl Sender {
         while !messages.is_empty() {
             let (now, later) = messages.split_at(frame_length(messages));
             self.header.sequence += 1;
+            self.header.hlc = self.hybrid.now();
             sink.send(encode_frame(&self.header, now)).await?;
             messages = later;
         }

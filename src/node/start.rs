@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::BoxFuture;
 use crate::config::NodeConfig;
 use crate::env::Env;
+use crate::hlc::SharedHybridClock;
 use crate::machine::StateMachine;
 use crate::network::inbound::is_about_disk;
 use crate::network::peer::RefusalHandler;
@@ -52,9 +53,11 @@ impl Node {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
-        let (inbound, peers) = connect(&env, &config, identity, &router, &failure, &stopped).await?;
+        let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));
+        let (inbound, peers) = connect(&env, &config, identity, &router, &failure, &stopped, &hybrid).await?;
         let shared = Shared {
             clock: Arc::clone(&env.clock),
+            hybrid,
             log: opened.log,
             state: opened.state,
             outbound: Arc::new(ToPeers(peers)),
@@ -121,11 +124,17 @@ async fn connect(
     router: &Arc<Router>,
     failure: &FailureCell,
     stopped: &watch::Receiver<bool>,
+    hybrid: &Arc<SharedHybridClock>,
 ) -> Result<(Arc<Inbound>, Peers), StartError> {
     let mut peers: BTreeMap<NodeId, String> = config.voters.clone();
     peers.remove(&config.node_id);
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
-    let inbound = Arc::new(Inbound::new(identity.clone(), peers.keys().copied(), sink));
+    let inbound = Arc::new(Inbound::new(
+        identity.clone(),
+        peers.keys().copied(),
+        sink,
+        Arc::clone(hybrid),
+    ));
     if !peers.is_empty() {
         let handler = Arc::clone(&inbound);
         let serving = env
@@ -134,7 +143,7 @@ async fn connect(
             .await?;
         env.spawn.spawn("peer listener", serving);
     }
-    let outgoing = Peers::start(env, &identity, &peers, &refused(failure));
+    let outgoing = Peers::start(env, &identity, &peers, &refused(failure), hybrid);
     Ok((inbound, outgoing))
 }
 

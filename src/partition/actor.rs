@@ -6,8 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
+use crate::hlc::SharedHybridClock;
 use crate::partition::core::{Core, Effects};
 use crate::partition::event::Event;
+use crate::partition::log_clock::Now;
 use crate::partition::mailbox::{Inbox, Mailbox};
 use crate::partition::observer::Observer;
 use crate::raft::{Message, Persist};
@@ -29,6 +31,8 @@ pub trait Outbound: Send + Sync {
 pub struct Shared {
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Time for people.
+    pub hybrid: Arc<SharedHybridClock>,
     /// The logs.
     pub log: Arc<dyn LogStore>,
     /// The rows.
@@ -87,11 +91,18 @@ impl Actor {
             }
             let stop = events.iter().any(|event| matches!(event, Event::Stop));
             events.drain(..).for_each(|event| self.core.handle(event));
-            let effects = self.core.flush(self.shared.clock.now());
+            let effects = self.core.flush(self.now());
             let unreadable = self.carry_out(effects);
             if stop || unreadable {
                 return;
             }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.shared.clock.now(),
+            hybrid: self.shared.hybrid.now(),
         }
     }
 
@@ -102,6 +113,7 @@ impl Actor {
             send,
             save,
             compact,
+            stamped,
             applied,
             role_changed,
             unreadable,
@@ -112,6 +124,10 @@ impl Actor {
         if let Some(reason) = unreadable {
             (self.shared.on_failure)(reason);
             return true;
+        }
+        if let Some(stamped) = stamped {
+            // What this node does next comes after the entries that it has made. A log that is too far ahead goes on by itself.
+            let _ = self.shared.hybrid.observe(stamped);
         }
         persist.into_iter().for_each(|persist| self.persist(persist));
         if !send.is_empty() {

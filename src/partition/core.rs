@@ -3,15 +3,15 @@
 //! Events go in one at a time; [`Core::flush`] then says everything that is to be done for all of them. It does no I/O and is told the time.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::machine::{Row, StateMachine};
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Refusal, Reply};
-use crate::partition::log_clock::LogClock;
+use crate::partition::log_clock::{LogClock, Now};
 use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
 use crate::raft::{Entry, Message, Persist, Position, ProposeError, Raft, Ready, Role};
@@ -40,6 +40,8 @@ pub struct Effects {
     pub save: Option<(StateMark, Vec<Row>)>,
     /// The log may be let go of up to here.
     pub compact: Option<Position>,
+    /// The latest hybrid time of an entry that was made here, for the node's clock to go on from.
+    pub stamped: Option<Hlc>,
     /// What was applied, if anybody watches.
     pub applied: Vec<Applied>,
     /// The role, term or leader changed.
@@ -64,6 +66,8 @@ pub struct Core {
     clock: Option<LogClock>,
     applied: Position,
     log_time: LogTime,
+    /// Of the last applied entry that has one. For people: nothing is decided by it.
+    hlc: Option<Hlc>,
     saved: StateMark,
     saving: bool,
     ticks_since_save: u32,
@@ -86,6 +90,7 @@ impl Core {
             clock: None,
             applied: mark.applied,
             log_time: mark.log_time,
+            hlc: mark.hlc,
             saved: mark,
             saving: false,
             ticks_since_save: 0,
@@ -111,6 +116,7 @@ impl Core {
             commit: self.raft.log().commit(),
             applied: self.applied.index,
             durable: self.raft.log().durable(),
+            applied_at: self.hlc,
         }
     }
 
@@ -159,8 +165,9 @@ impl Core {
         }
     }
 
-    /// Everything that is to be done for the events since the last flush, at the monotonic time `now`.
-    pub fn flush(&mut self, now: Duration) -> Effects {
+    /// Everything that is to be done for the events since the last flush, at the time `now`.
+    pub fn flush(&mut self, now: Now) -> Effects {
+        let now = mutants::either(Mutant::LogTimeOfWall, now.as_by_wall(), now);
         let mut effects = Effects::default();
         self.propose_commands(now);
         self.begin_reads();
@@ -171,10 +178,11 @@ impl Core {
         self.answer_reads(now);
         self.save_state(&mut effects);
         self.compact(&mut effects);
+        effects.stamped = self.clock.and_then(|clock| clock.stamped());
         effects
     }
 
-    fn drain_raft(&mut self, now: Duration, effects: &mut Effects) {
+    fn drain_raft(&mut self, now: Now, effects: &mut Effects) {
         loop {
             let ready = self.raft.ready();
             if ready.is_empty() {
@@ -184,7 +192,7 @@ impl Core {
         }
     }
 
-    fn take_ready(&mut self, ready: Ready, now: Duration, effects: &mut Effects) {
+    fn take_ready(&mut self, ready: Ready, now: Now, effects: &mut Effects) {
         let Ready {
             persist,
             mut send,
@@ -200,15 +208,20 @@ impl Core {
             self.change_role();
         }
         for entry in apply {
-            if let Err(reason) = self.apply(&entry) {
+            let hlc = self.apply(&entry).unwrap_or_else(|reason| {
                 effects.unreadable = Some(reason);
-            }
-            effects.applied.extend(self.watched.then(|| self.applied_now()));
+                None
+            });
+            effects.applied.extend(self.watched.then(|| self.applied_now(hlc)));
         }
         if self.clock.is_none() && self.raft.may_serve() {
             let from = mutants::either(Mutant::LogTimeRestarts, LogTime(0), self.log_time);
-            let from = mutants::either(Mutant::LogTimeOfNode, from.max(LogTime(now.as_secs() * 1000)), from);
-            self.clock = Some(LogClock::start(from, now));
+            let from = mutants::either(
+                Mutant::LogTimeOfNode,
+                from.max(LogTime(now.monotonic.as_secs() * 1000)),
+                from,
+            );
+            self.clock = Some(LogClock::start(from, self.hlc, now.monotonic));
         }
         reads_confirmed.into_iter().for_each(|read| self.pending.confirm(read));
         let refusal = self.not_leader();
@@ -235,7 +248,7 @@ impl Core {
     ///
     /// While enough of this replica's writes are under way, a leader lets commands gather: an entry more would wait for the same sync, and many
     /// small entries cost more than a large one.
-    fn propose_commands(&mut self, now: Duration) {
+    fn propose_commands(&mut self, now: Now) {
         if self.clock.is_some() && self.raft.log().writes_under_way() >= WRITES_UNDER_WAY_MAX {
             return;
         }
@@ -245,13 +258,13 @@ impl Core {
         }
     }
 
-    fn propose(&mut self, now: Duration, commands: &[Bytes], callers: Vec<Reply>) {
+    fn propose(&mut self, now: Now, commands: &[Bytes], callers: Vec<Reply>) {
         let Some(clock) = &mut self.clock else {
             let refusal = self.not_leader();
             return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
         };
-        let stamped = clock.stamp(now);
-        let payload = batch::encode_batch(stamped, commands);
+        let stamped = clock.stamp(now.monotonic);
+        let payload = batch::encode_batch(stamped, clock.stamp_hybrid(now.hybrid), commands);
         match self.raft.propose(vec![payload]) {
             Ok(_) if mutants::on(Mutant::ReplyAtPropose) => self.answer_early(stamped, commands, callers),
             Ok(index) => self.pending.add_entry(index, callers),
@@ -281,19 +294,20 @@ impl Core {
     }
 
     /// Proposes an empty batch when something ends and nothing else that is under way will bring time forward. Says whether it did.
-    fn bring_time_forward(&mut self, now: Duration) -> bool {
+    fn bring_time_forward(&mut self, now: Now) -> bool {
         let (Some(clock), Some(deadline)) = (&mut self.clock, self.machine.next_deadline()) else {
             return false;
         };
         let idle = self.raft.log().last().index == self.applied.index;
-        if !idle || clock.stamp(now) < deadline {
+        if !idle || clock.stamp(now.monotonic) < deadline {
             return false;
         }
         self.propose(now, &[], Vec::new());
         true
     }
 
-    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Applies the next entry. Says its hybrid time, if it has one.
+    fn apply(&mut self, entry: &Entry) -> Result<Option<Hlc>, String> {
         assert_eq!(
             entry.index,
             self.applied.index.next(),
@@ -305,7 +319,7 @@ impl Core {
             index: entry.index,
         };
         if entry.payload.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let batch = batch::decode_batch(&entry.payload).map_err(|error| {
             format!(
@@ -314,6 +328,7 @@ impl Core {
             )
         })?;
         self.log_time = self.log_time.max(batch.log_time);
+        self.hlc = self.hlc.max(batch.hlc);
         self.machine.advance(self.log_time);
         let mut callers = callers.into_iter();
         for command in batch.commands {
@@ -322,13 +337,14 @@ impl Core {
                 reply.send(Ok(outcome));
             }
         }
-        Ok(())
+        Ok(batch.hlc)
     }
 
-    fn applied_now(&self) -> Applied {
+    fn applied_now(&self, hlc: Option<Hlc>) -> Applied {
         Applied {
             position: self.applied,
             log_time: self.log_time,
+            hlc,
             digest: self.machine.digest(),
         }
     }
@@ -345,9 +361,12 @@ impl Core {
         }
     }
 
-    fn answer_reads(&mut self, now: Duration) {
+    fn answer_reads(&mut self, now: Now) {
         let questions = self.pending.take_answerable(self.applied.index);
-        let log_time = self.clock.as_mut().map_or(self.log_time, |clock| clock.stamp(now));
+        let log_time = self
+            .clock
+            .as_mut()
+            .map_or(self.log_time, |clock| clock.stamp(now.monotonic));
         for (query, reply) in questions {
             reply.send(Ok(self.machine.query(log_time, &query)));
         }
@@ -365,6 +384,7 @@ impl Core {
         let mark = StateMark {
             applied: self.applied,
             log_time: self.log_time,
+            hlc: self.hlc,
         };
         effects.save = Some((mark, self.machine.take_changes()));
     }

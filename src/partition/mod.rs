@@ -21,5 +21,6 @@ pub mod pending;
 pub use actor::{Actor, Outbound, Shared};
 pub use core::{Core, Effects};
 pub use event::{Event, Refusal, Reply};
+pub use log_clock::Now;
 pub use mailbox::Mailbox;
 pub use observer::{Applied, Observer};

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use self::committer::Counters;
 pub use self::open::{Identity, Opened, Options, open, open_with};
+use crate::hlc::Hlc;
 use crate::machine::Row;
 use crate::raft::{DurableLog, Entry, HardState, Persist, Position};
 use crate::types::{Index, LogTime, PartitionId};
@@ -81,6 +82,8 @@ pub struct StateMark {
     pub applied: Position,
     /// Log time then.
     pub log_time: LogTime,
+    /// The hybrid time of the last entry that has one.
+    pub hlc: Option<Hlc>,
 }
 
 /// Rows that changed, up to a mark.

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kapu::hlc::{Hlc, HybridClock};
 use kapu::machine::{RestoreError, Row, StateMachine};
-use kapu::partition::{Core, Effects, Event, Refusal, Reply};
+use kapu::partition::{Applied, Core, Effects, Event, Now, Refusal, Reply};
 use kapu::raft::{Body, Config, DurableLog, Entry, EntryReader, HardState, Message, Persist, Position, Raft, Role};
 use kapu::storage::StateMark;
 use kapu::types::{Index, LogTime, NodeId, PartitionId, Term};
@@ -180,6 +181,11 @@ impl Flag {
 pub struct Bench {
     pub core: Core,
     pub now: Duration,
+    /// What the wall clock shows.
+    pub wall: Duration,
+    /// The hybrid time of every entry that was applied and has one, in this order.
+    pub stamps: Vec<Hlc>,
+    hybrid: HybridClock,
     pub sent: Vec<Message>,
     pub saved: StateMark,
     pub compacted: Vec<Position>,
@@ -213,11 +219,15 @@ impl Bench {
         }
         let rng = kapu::env::rng(id.0, "raft");
         let raft = Raft::new(config, hard_state, log, mark.applied.index, Box::new(disk.clone()), rng);
-        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark);
-        let (sent, compacted, writing) = Default::default();
+        let mut core = Core::new(PartitionId(0), raft, Box::new(machine), mark);
+        core.watch();
+        let (sent, compacted, writing, stamps) = Default::default();
         Self {
             core,
             now,
+            wall: Duration::from_secs(1_000_000),
+            stamps,
+            hybrid: HybridClock::default(),
             sent,
             saved: mark,
             compacted,
@@ -338,7 +348,7 @@ impl Bench {
         );
         self.flush();
         self.complete_write();
-        self.core.flush(self.now)
+        self.flush_core()
     }
 
     pub fn tick(&mut self) {
@@ -366,8 +376,19 @@ impl Bench {
         self.core.handle(Event::Persisted(persist.id));
     }
 
+    fn flush_core(&mut self) -> Effects {
+        let now = Now {
+            monotonic: self.now,
+            hybrid: self.hybrid.now(self.wall),
+        };
+        let effects = self.core.flush(now);
+        self.stamps
+            .extend(effects.applied.iter().filter_map(|applied: &Applied| applied.hlc));
+        effects
+    }
+
     pub fn flush(&mut self) {
-        let effects = self.core.flush(self.now);
+        let effects = self.flush_core();
         assert_eq!(effects.unreadable, None);
         self.writing.extend(effects.persist);
         self.sent.extend(effects.send);

@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use kapu::hlc::Hlc;
 use kapu::machine::Row;
 use kapu::storage::file::FileDisk;
 use kapu::storage::memory::{MemoryLog, MemoryState};
@@ -214,6 +215,7 @@ fn mark(index: u64) -> StateMark {
     StateMark {
         applied: at(1, index),
         log_time: LogTime(index * 10),
+        hlc: (index > 1).then_some(Hlc(index * 100)),
     }
 }
 

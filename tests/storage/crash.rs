@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use kapu::hlc::Hlc;
 use kapu::machine::Row;
 use kapu::storage::{self, LogStore, Opened, Options, StateMark, StateStore, StateWrite, StorageError};
 use kapu::types::{Incarnation, LogTime, PartitionId};
@@ -94,6 +95,7 @@ impl Expectation {
         let mark = StateMark {
             applied: at(1, index),
             log_time: LogTime(index * 3),
+            hlc: Some(Hlc(index * 7)),
         };
         let mut changes = Vec::new();
         for _ in 0..rng.random_range(0..4) {

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use kapu::error::{LeaderHint, RequestError};
+use kapu::hlc::Hlc;
 use kapu::limits;
 use kapu::lock::{Command, Outcome, Query, Request, Table};
 use kapu::raft::{Body, Entry, Message, Position, Role};
@@ -90,7 +91,7 @@ fn of_peers_and_disk() -> Vec<Decoder> {
         Decoder {
             name: "batch",
             decode: |bytes| wire::decode_batch(bytes).is_ok(),
-            good: vec![wire::encode_batch(LogTime(9), &[command.clone(), command])],
+            good: vec![wire::encode_batch(LogTime(9), Hlc(11), &[command.clone(), command])],
             memory_per_byte: 20,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
@@ -186,6 +187,7 @@ fn status() -> Bytes {
         commit: Index(9),
         applied: Index(8),
         durable: Index(9),
+        applied_at: Some(Hlc(77)),
     };
     let status = NodeStatus {
         cluster: "test".to_owned(),
@@ -193,6 +195,7 @@ fn status() -> Bytes {
         client_address: "127.0.0.1:2070".to_owned(),
         nodes: vec![(NodeId(1), "127.0.0.1:2070".to_owned()), (NodeId(2), String::new())],
         partitions: vec![partition; 3],
+        clocks_ahead: vec![(NodeId(2), 3_600_000)],
     };
     wire::encode_status(status).encode_to_vec().into()
 }
@@ -254,6 +257,7 @@ fn frame() -> Bytes {
         incarnation: Incarnation(4),
         sequence: 500,
         client_address: "127.0.0.1:2070".to_owned(),
+        hlc: Hlc(1 << 60),
     };
     wire::encode_frame(&header, &messages)
 }

@@ -69,7 +69,19 @@ pub const fn applied(index: u64, term: u64, log_time: u64, digest: u64) -> Fact 
         index,
         term,
         log_time,
+        hlc: None,
         digest,
+    }
+}
+
+/// An entry with this hybrid time was applied.
+pub const fn stamped(index: u64, hlc: u64) -> Fact {
+    Fact::Applied {
+        index,
+        term: 1,
+        log_time: 0,
+        hlc: Some(hlc),
+        digest: 0,
     }
 }
 

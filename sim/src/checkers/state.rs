@@ -30,6 +30,7 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             term,
             log_time,
             digest,
+            ..
         } = seen.fact
         else {
             continue;

@@ -49,6 +49,7 @@ fn status() -> NodeStatus {
         commit: Index(5),
         applied: Index(4),
         durable: Index(5),
+        applied_at: None,
     };
     NodeStatus {
         cluster: "test".to_owned(),
@@ -56,6 +57,7 @@ fn status() -> NodeStatus {
         client_address: "127.0.0.1:2070".to_owned(),
         nodes: vec![(NodeId(1), "127.0.0.1:2070".to_owned())],
         partitions: vec![partition],
+        clocks_ahead: Vec::new(),
     }
 }
 

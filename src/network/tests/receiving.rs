@@ -17,7 +17,9 @@ impl MessageSink for Delivered {
 fn inbound() -> (Inbound, Arc<Delivered>) {
     let delivered = Arc::new(Delivered::default());
     let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-    (Inbound::new(identity(1), [NodeId(2), NodeId(3)], sink), delivered)
+    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let inbound = Inbound::new(identity(1), [NodeId(2), NodeId(3)], sink, hybrid(&clock));
+    (inbound, delivered)
 }
 
 /// A frame of node 2 to node 1, after `change`.
@@ -31,6 +33,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         incarnation: identity.incarnation,
         sequence: 1,
         client_address: identity.client_address,
+        hlc: Hlc::of_wall(NoTime.wall()),
     };
     change(&mut header);
     let message = Message {
@@ -105,6 +108,32 @@ fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
     assert_eq!(inbound.address(NodeId(2)).as_deref(), Some("moved:1"));
 }
 
+#[test]
+fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_are_taken() {
+    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let (hybrid, delivered) = (hybrid(&clock), Arc::new(Delivered::default()));
+    let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
+    let inbound = Inbound::new(identity(1), [NodeId(2)], sink, Arc::clone(&hybrid));
+    let ahead = |by_ms| Hlc::of_wall(NoTime.wall() + Duration::from_millis(by_ms));
+    let receive = |by_ms| {
+        inbound
+            .receive(frame_of_two(|header| header.hlc = ahead(by_ms)))
+            .unwrap()
+    };
+    receive(limits::HLC_AHEAD_MS_MAX);
+    assert!(
+        hybrid.now() > ahead(limits::HLC_AHEAD_MS_MAX),
+        "this far it is followed"
+    );
+    assert_eq!(inbound.clocks_ahead(), []);
+    receive(3_600_000);
+    assert!(hybrid.now() < ahead(limits::HLC_AHEAD_MS_MAX + 1));
+    assert_eq!(inbound.clocks_ahead(), [(NodeId(2), 3_600_000)]);
+    receive(0);
+    assert_eq!(inbound.clocks_ahead(), []);
+    assert_eq!(delivered.0.lock().unwrap().len(), 3);
+}
+
 /// Serves node 1 on a port of the system's choice, and starts a sender of node 2 of `cluster` to it.
 async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::UnboundedReceiver<String>) {
     let spare = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,7 +154,8 @@ async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::Unbounde
     let mut sender = identity(2);
     cluster.clone_into(&mut sender.cluster);
     let addresses = BTreeMap::from([(NodeId(1), address)]);
-    (Peers::start(&env, &sender, &addresses, &on_refused), told)
+    let peers = Peers::start(&env, &sender, &addresses, &on_refused, &hybrid(&env.clock));
+    (peers, told)
 }
 
 /// Sends as Raft does, again and again, until `done`.
@@ -156,7 +186,8 @@ impl MessageSink for Forward {
 #[tokio::test]
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
-    let inbound = Inbound::new(identity(1), [NodeId(2)], Arc::new(Forward(forward)));
+    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let inbound = Inbound::new(identity(1), [NodeId(2)], Arc::new(Forward(forward)), hybrid(&clock));
     let (peers, _told) = over_sockets("test", inbound).await;
     assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::database::NamedDatabase;
 use crate::env::{Disk, Env};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::Position;
@@ -20,6 +21,8 @@ use crate::types::{Index, LogTime, PartitionId, Term};
 const ROWS: TableDefinition<(u32, &[u8]), &[u8]> = TableDefinition::new("rows");
 /// Term and index of the last applied entry, and log time.
 const MARKS: TableDefinition<u32, (u64, u64, u64)> = TableDefinition::new("marks");
+/// The hybrid time of a mark that has one. Beside the marks, because it came later: a file without it is read as one that has none.
+const HLCS: TableDefinition<u32, u64> = TableDefinition::new("hlcs");
 
 /// The rows of all partitions of a node, in `state.redb`. Fields are dropped in order: the writer is the last to hold the file.
 pub struct RedbState {
@@ -35,6 +38,7 @@ impl RedbState {
     pub fn create_tables(database: &NamedDatabase, transaction: &WriteTransaction) -> Result<(), StorageError> {
         transaction.open_table(ROWS).map_err(|error| database.error(error))?;
         transaction.open_table(MARKS).map_err(|error| database.error(error))?;
+        transaction.open_table(HLCS).map_err(|error| database.error(error))?;
         Ok(())
     }
 
@@ -60,6 +64,10 @@ impl RedbState {
             .open_table(MARKS)
             .map_err(|error| self.database.error(error))?;
         let mark = marks.get(partition.0).map_err(|error| self.database.error(error))?;
+        let hlcs = transaction
+            .open_table(HLCS)
+            .map_err(|error| self.database.error(error))?;
+        let hlc = hlcs.get(partition.0).map_err(|error| self.database.error(error))?;
         Ok(mark.map_or_else(StateMark::default, |mark| {
             let (term, index, log_time) = mark.value();
             StateMark {
@@ -68,6 +76,7 @@ impl RedbState {
                     index: Index(index),
                 },
                 log_time: LogTime(log_time),
+                hlc: hlc.map(|hlc| Hlc(hlc.value())),
             }
         }))
     }
@@ -164,12 +173,17 @@ impl Writer {
         if mutants::on(Mutant::RowsWithoutMark) {
             return Ok(());
         }
-        let StateMark { applied, log_time } = write.mark;
+        let StateMark { applied, log_time, hlc } = write.mark;
         let mut marks = transaction.open_table(MARKS).map_err(|error| database.error(error))?;
         let mark = (applied.term.0, applied.index.0, log_time.0);
         marks
             .insert(write.partition.0, mark)
             .map_err(|error| database.error(error))?;
+        let mut hlcs = transaction.open_table(HLCS).map_err(|error| database.error(error))?;
+        if let Some(hlc) = hlc {
+            hlcs.insert(write.partition.0, hlc.0)
+                .map_err(|error| database.error(error))?;
+        }
         Ok(())
     }
 }

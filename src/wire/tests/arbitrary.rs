@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::error::{LeaderHint, RequestError};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::lock::{Command, Outcome, Query, Request};
 use crate::raft::{Body, Entry, Message, Position, Role};
@@ -82,15 +83,18 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
 
 fn header() -> impl Strategy<Value = FrameHeader> {
     let ids = (any::<u64>(), 1..=u64::MAX, 1..=u64::MAX, any::<u64>());
-    (ids, counter(), counter(), ".{0,60}").prop_map(|(ids, incarnation, sequence, client_address)| FrameHeader {
-        cluster: ids.0,
-        from: NodeId(ids.1),
-        to: NodeId(ids.2),
-        storage_id: StorageId(ids.3),
-        incarnation: Incarnation(incarnation),
-        sequence,
-        client_address,
-    })
+    (ids, counter(), counter(), ".{0,60}", any::<u64>()).prop_map(
+        |(ids, incarnation, sequence, client_address, hlc)| FrameHeader {
+            cluster: ids.0,
+            from: NodeId(ids.1),
+            to: NodeId(ids.2),
+            storage_id: StorageId(ids.3),
+            incarnation: Incarnation(incarnation),
+            sequence,
+            client_address,
+            hlc: Hlc(hlc),
+        },
+    )
 }
 
 pub fn frame() -> impl Strategy<Value = Frame> {
@@ -201,7 +205,7 @@ pub fn error() -> impl Strategy<Value = RequestError> {
 pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {
     let role = prop::sample::select(vec![Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader]);
     let leader = prop::option::of(1..=u64::MAX);
-    (any::<u32>(), role, leader, any::<[u64; 5]>()).prop_map(|(partition, role, leader, numbers)| PartitionStatus {
+    (any::<u32>(), role, leader, any::<[u64; 6]>()).prop_map(|(partition, role, leader, numbers)| PartitionStatus {
         partition: PartitionId(partition),
         role,
         term: Term(numbers[0]),
@@ -210,5 +214,6 @@ pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {
         commit: Index(numbers[2]),
         applied: Index(numbers[3]),
         durable: Index(numbers[4]),
+        applied_at: (numbers[5] % 4 != 0).then_some(Hlc(numbers[5])),
     })
 }
