@@ -7,6 +7,7 @@ pub mod types;
 
 pub mod config;
 pub mod error;
+pub mod hlc;
 pub mod limits;
 pub mod machine;
 

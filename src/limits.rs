@@ -13,6 +13,12 @@ pub const TTL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// The most nodes a cluster may have.
 pub const NODES_MAX: usize = 9;
+/// A hybrid time that is further ahead of the own wall clock than this, in milliseconds, is reported and not followed: one second.
+///
+/// Following costs accuracy, refusing costs the order of events between nodes, and neither costs a promise. With NTP machines are within
+/// milliseconds; a second leaves room for a leap second that one machine steps over and another smears. A clock that is further off is one that
+/// nobody sets, and would lead all the others astray.
+pub const HLC_AHEAD_MS_MAX: u64 = 1000;
 /// The most partitions a cluster may have.
 pub const PARTITIONS_MAX: u32 = 1024;
 /// The longest name of a cluster, in bytes.
@@ -142,7 +148,7 @@ const _: () = {
     assert!(ENTRY_COMMAND_BYTES_MAX + ENTRY_COMMANDS_MAX * 16 <= ENTRY_BYTES_MAX);
     assert!(NODES_MAX <= CLIENT_ENDPOINTS_MAX);
     assert!(OWNER_BYTES_MAX + ADDRESS_BYTES_MAX + 1024 <= REPLY_BYTES_MAX);
-    assert!((PARTITIONS_MAX as usize) * 128 + NODES_MAX * (ADDRESS_BYTES_MAX + 16) <= STATUS_BYTES_MAX);
+    assert!((PARTITIONS_MAX as usize) * 128 + NODES_MAX * (ADDRESS_BYTES_MAX + 48) <= STATUS_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_BYTES_MAX <= APPEND_BYTES_IN_FLIGHT_MAX);
     assert!(APPEND_BYTES_MAX * 2 <= FRAME_BYTES_MAX);

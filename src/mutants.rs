@@ -97,6 +97,8 @@ mutants! {
     // Partition.
     LogTimeRestarts, "log-time-restarts", "Log time starts again from zero at a new leader.";
     LogTimeOfNode, "log-time-of-node", "Log time is the leader's own clock and jumps with the leader.";
+    LogTimeOfWall, "log-time-of-wall", "Log time is measured by the wall clock, and a step of it ends leases.";
+    HybridTimeForgotten, "hybrid-time-forgotten", "A new leader does not go on from the hybrid time of the log.";
     ReplyAtPropose, "reply-at-propose", "The outcome is decided and answered when the command is proposed.";
     ExpiryByLeaderClock, "expiry-by-leader-clock", "A query ends a lease by the leader's clock and not by the log.";
     CallersKept, "callers-kept", "A deposed leader answers its callers with whatever is applied at their index.";

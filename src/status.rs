@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::hlc::Hlc;
 use crate::raft::{FollowerStatus, Membership, Role};
 use crate::types::{Index, NodeId, PartitionId, Term};
 
@@ -18,6 +19,8 @@ pub struct NodeStatus {
     pub nodes: Vec<NodeInfo>,
     /// Every partition.
     pub partitions: Vec<PartitionStatus>,
+    /// Peers whose clock is too far ahead of this node's to be followed, each with by how many milliseconds it was in its latest frame.
+    pub clocks_ahead: Vec<(NodeId, u64)>,
 }
 
 /// What a node knows of a member.
@@ -58,4 +61,6 @@ pub struct PartitionStatus {
     pub membership: Arc<Membership>,
     /// What this replica knows of the others, if it leads.
     pub followers: Arc<[FollowerStatus]>,
+    /// When the last applied entry was made, by its leader; none where no entry says it.
+    pub applied_at: Option<Hlc>,
 }

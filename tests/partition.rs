@@ -154,6 +154,76 @@ fn log_time_follows_the_monotonic_clock_and_goes_on_at_the_next_leader() {
 }
 
 #[test]
+fn hybrid_time_grows_along_the_log_though_the_next_leader_is_an_hour_behind() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    let ahead = replicas.node(0).wall;
+    (1..3).for_each(|node| replicas.node(node).wall -= Duration::from_secs(3600));
+    for leads in 0..2 {
+        (0..3).for_each(|_| {
+            let leader = replicas.leader();
+            replicas.node(leader).propose("a");
+            replicas.settle();
+        });
+        let leader = replicas.leader();
+        if leads == 0 {
+            replicas.node(leader).hand_over();
+            replicas.settle();
+            assert_ne!(replicas.leader(), leader);
+        }
+    }
+    let leader = replicas.leader();
+    for _ in 0..2 {
+        replicas.node(leader).tick();
+        replicas.settle();
+    }
+    for node in 0..3 {
+        let stamps = &replicas.node(node).stamps;
+        assert_eq!(stamps.len(), 6);
+        assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
+        assert_eq!(
+            stamps[5].millis(),
+            u64::try_from(ahead.as_millis()).unwrap(),
+            "it counts on from where the first leader was"
+        );
+        let applied_at = stamps.last().copied();
+        assert_eq!(replicas.node(node).core.status().applied_at, applied_at);
+    }
+}
+
+#[test]
+fn hybrid_time_grows_over_a_restart_that_replays_nothing() {
+    let mut node = Bench::single();
+    node.propose("a");
+    node.save_state();
+    let before = node.core.status().applied_at;
+    assert!(before.is_some());
+    let mut node = node.restart();
+    node.wall -= Duration::from_secs(3600);
+    node.tick_until(Role::Leader);
+    node.settle();
+    assert_eq!((node.replayed(), node.core.status().applied_at), (0, before));
+    node.propose("b");
+    node.settle();
+    assert!(node.core.status().applied_at > before);
+}
+
+#[test]
+fn step_of_the_wall_clock_moves_no_log_time() {
+    let mut node = Bench::single();
+    node.propose("alarm 700");
+    node.settle();
+    let then = node.log_time();
+    node.wall += Duration::from_secs(24 * 3600);
+    node.tick();
+    assert_eq!(node.query_now("count"), "count 1, alarms 0");
+    node.wall -= Duration::from_secs(48 * 3600);
+    node.propose("a");
+    node.settle();
+    assert_eq!(node.log_time(), then);
+}
+
+#[test]
 fn deadline_is_met_by_an_empty_entry_when_nobody_asks_for_anything() {
     let mut node = Bench::single();
     node.propose("alarm 700");

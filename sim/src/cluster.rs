@@ -102,15 +102,18 @@ impl Cluster {
     #[must_use]
     pub fn new(options: &Options, links: &Links, trace: &Trace, spawn: &SimSpawn, serve: Serve) -> Self {
         let mut clocks = kapu::env::rng(options.seed, "clocks of nodes");
+        let mut walls = kapu::env::rng(options.seed, "wall clocks of nodes");
         let runtime = madsim::runtime::Handle::current();
         let machine = |node: u64| {
             let offset = Duration::from_millis(clocks.random_range(1..1_000_000_000));
             let ppm = clocks.random_range(-options.drift_ppm_max..=options.drift_ppm_max);
+            let clock = SimClock::new(offset, ppm);
+            clock.step_wall(walls.random_range(-options.wall_error_ms_max..=options.wall_error_ms_max));
             let machine = Machine {
                 node,
                 host: runtime.create_node().name(format!("node {node}")).build().id(),
                 platters: Platters::new(node, options.seed, trace.clone()),
-                clock: SimClock::new(offset, ppm),
+                clock,
                 network: SimNetwork::new(node, links.clone(), Arc::new(|_| {})),
                 life: Mutex::default(),
                 damage: Mutex::default(),

@@ -47,6 +47,8 @@ pub enum Fact {
         term: u64,
         /// Log time after it.
         log_time: u64,
+        /// Hybrid time of this very entry; none where it has none.
+        hlc: Option<u64>,
         /// The state after it.
         digest: u64,
         /// It came with a snapshot, in the place of all entries up to it.

@@ -157,6 +157,7 @@ impl Evil {
             Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
             Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
+            Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
         }
     }
 }

@@ -39,6 +39,9 @@ pub struct Options {
     pub healing_ms_max: u64,
     /// Clocks run faster or slower than true time by at most so many parts per million.
     pub drift_ppm_max: i64,
+    /// Wall clocks are wrong by at most so many milliseconds, in either direction, before any fault.
+    #[serde(default)]
+    pub wall_error_ms_max: i64,
     /// Between two faults pass about so many milliseconds.
     pub fault_every_ms: u64,
     /// What may go wrong, and how often compared with the others.
@@ -63,6 +66,7 @@ impl Options {
             faulty_ms: from("length").random_range(20_000..=40_000),
             healing_ms_max: 30_000,
             drift_ppm_max: pick(&mut from("drift"), &[0, 100, 1_000, DRIFT_PPM_MAX]),
+            wall_error_ms_max: pick(&mut from("wall error"), &[0, 0, 20, 400, 2_000, 3_600_000]),
             fault_every_ms: pick(&mut from("fault pace"), &[400, 1_000, 2_000, 4_000]),
             faults: draw_faults(&mut from("faults"), nodes),
             coup_every_ms: pick(&mut from("coups"), &COUP_EVERY_MS).filter(|_| nodes > 1),

@@ -1,8 +1,8 @@
 //! The faults of a run as data, drawn up front: they can be printed, stored, shrunk, and replayed after the code has changed.
 //!
 //! A plan says what happens to whom, when, and for how long; the nemesis does it. No plan goes beyond what the protocol must survive: the disks
-//! of a majority lose what was not synced, never what was, and clocks drift within what clients allow for. There is no step of a wall clock
-//! among the faults, because nothing in kapu can read one.
+//! of a majority lose what was not synced, never what was, and monotonic clocks drift within what clients allow for. Wall clocks may be
+//! anything: they are for people, and a step of one must end no lease.
 
 mod coup;
 mod draw;
@@ -114,6 +114,8 @@ pub enum Fault {
     RollBack { node: u64, age_ms: u64, for_ms: u64 },
     /// The node comes back on a copy of the disk of `with`. The true one returns after `for_ms`.
     Swap { node: u64, with: u64, for_ms: u64 },
+    /// The wall clock jumps, and stays there.
+    WallStep { node: u64, by_ms: i64 },
 }
 
 macro_rules! kinds {
@@ -150,8 +152,7 @@ kinds! {
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
-    Coup "coup",
-    StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap",
+    Coup "coup", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap", WallStep "wall_step",
 }
 
 impl Kind {
@@ -268,7 +269,8 @@ impl Fault {
             | Self::StallSync { node, .. }
             | Self::Rot { node, .. }
             | Self::Wipe { node, .. }
-            | Self::RollBack { node, .. } => (vec![*node], &[]),
+            | Self::RollBack { node, .. }
+            | Self::WallStep { node, .. } => (vec![*node], &[]),
             Self::Swap { node, with, .. } => (vec![*node, *with], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])

@@ -216,6 +216,7 @@ fn applied_fact(applied: &Applied) -> Fact {
         index: applied.position.index.0,
         term: applied.position.term.0,
         log_time: applied.log_time.0,
+        hlc: applied.hlc.map(|hlc| hlc.0),
         digest: applied.digest,
         is_snapshot: applied.is_snapshot,
     }

@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Output, Report, table};
 use crate::cli::view::{ClusterView, NodeView, look};
 use crate::client::Client;
+use crate::limits;
 use crate::status::PartitionStatus;
 use crate::types::NodeId;
 
@@ -50,6 +51,15 @@ struct NodeRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     partitions: Vec<ReplicaRow>,
+    /// Peers whose clock this node does not follow.
+    clocks_ahead: Vec<ClockRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClockRow {
+    node: u64,
+    /// Milliseconds.
+    by_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +72,8 @@ struct ReplicaRow {
     commit: u64,
     applied: u64,
     durable: u64,
+    /// When its leader made the last applied entry.
+    applied_at: Option<String>,
 }
 
 impl Page {
@@ -91,7 +103,7 @@ impl Page {
     }
 
     fn partition_table(&self) -> String {
-        const HEAD: [&str; 9] = [
+        const HEAD: [&str; 10] = [
             "PARTITION",
             "NODE",
             "ROLE",
@@ -101,6 +113,7 @@ impl Page {
             "COMMIT",
             "APPLIED",
             "DURABLE",
+            "APPLIED AT",
         ];
         let replicas = self
             .nodes
@@ -112,6 +125,25 @@ impl Page {
         rows.extend(replicas.into_iter().map(|(node, replica)| replica.cells(node)));
         table(&rows)
     }
+
+    /// One line for each clock that is not followed.
+    fn warnings(&self) -> String {
+        let warn = |row: &NodeRow, clock: &ClockRow| {
+            format!(
+                "warning: the wall clock of node {} is {} ms ahead of that of node {} ({} ms are followed). One of the two is wrong. No lease \
+                 depends on it; times shown here do.\n",
+                clock.node,
+                clock.by_ms,
+                number(row.node),
+                limits::HLC_AHEAD_MS_MAX
+            )
+        };
+        let clocks = self
+            .nodes
+            .iter()
+            .flat_map(|row| row.clocks_ahead.iter().map(move |clock| (row, clock)));
+        clocks.map(|(row, clock)| warn(row, clock)).collect()
+    }
 }
 
 impl NodeRow {
@@ -121,13 +153,25 @@ impl NodeRow {
             .as_ref()
             .map(|status| status.partitions.as_slice())
             .unwrap_or_default();
+        let clocks = view
+            .state
+            .as_ref()
+            .map(|status| status.clocks_ahead.as_slice())
+            .unwrap_or_default();
         Self {
             node: view.node.map(|node| node.0),
             address: view.address.clone(),
             reachable: view.state.is_ok(),
             error: view.state.as_ref().err().cloned(),
             partitions: partitions.iter().map(ReplicaRow::of).collect(),
+            clocks_ahead: clocks.iter().map(ClockRow::of).collect(),
         }
+    }
+}
+
+impl ClockRow {
+    fn of(&(NodeId(node), by_ms): &(NodeId, u64)) -> Self {
+        Self { node, by_ms }
     }
 }
 
@@ -142,6 +186,7 @@ impl ReplicaRow {
             commit: status.commit.0,
             applied: status.applied.0,
             durable: status.durable.0,
+            applied_at: status.applied_at.map(|hlc| hlc.to_string()),
         }
     }
 
@@ -154,6 +199,7 @@ impl ReplicaRow {
             number(self.leader),
         ];
         cells.extend(indexes);
+        cells.push(self.applied_at.clone().unwrap_or_else(|| "-".to_owned()));
         cells
     }
 }
@@ -169,7 +215,10 @@ impl Report for Page {
             "cluster {}: {} of {} partitions have a leader",
             self.cluster, self.partitions_led, self.partitions
         );
-        format!("{leaders}\n\n{}\n{}", self.node_table(), self.partition_table())
+        let warnings = self.warnings();
+        let gap = if warnings.is_empty() { "" } else { "\n" };
+        let (nodes, partitions) = (self.node_table(), self.partition_table());
+        format!("{leaders}\n\n{nodes}\n{partitions}{gap}{warnings}")
     }
 }
 
@@ -180,7 +229,9 @@ mod tests {
     use crate::raft::Role;
 
     fn page() -> Page {
-        let one = status(1, &[(Role::Leader, 2), (Role::Follower, 3)]);
+        let mut one = status(1, &[(Role::Leader, 2), (Role::Follower, 3)]);
+        one.clocks_ahead = vec![(NodeId(3), 3_600_000)];
+        one.partitions[1].applied_at = None;
         let two = status(2, &[(Role::Follower, 2), (Role::Leader, 3)]);
         let answers = vec![
             ("h1:1".into(), Ok(one)),
@@ -200,11 +251,14 @@ NODE  ADDRESS  STATE
 2     h2:1     up
 3     h3:1     not reachable: connection refused
 
-PARTITION  NODE  ROLE      LEADER  TERM  LAST  COMMIT  APPLIED  DURABLE
-0          1     leader    1       2     9     8       7        9
-0          2     follower  -       2     9     8       7        9
-1          1     follower  -       3     9     8       7        9
-1          2     leader    2       3     9     8       7        9
+PARTITION  NODE  ROLE      LEADER  TERM  LAST  COMMIT  APPLIED  DURABLE  APPLIED AT
+0          1     leader    1       2     9     8       7        9        2026-11-26T10:00:00.123Z+7
+0          2     follower  -       2     9     8       7        9        2026-11-26T10:00:00.123Z+7
+1          1     follower  -       3     9     8       7        9        -
+1          2     leader    2       3     9     8       7        9        2026-11-26T10:00:00.123Z+7
+
+warning: the wall clock of node 3 is 3600000 ms ahead of that of node 1 (1000 ms are followed). One of the two is wrong. No lease depends \
+on it; times shown here do.
 ";
         assert_eq!(page().text(), expected);
     }
@@ -215,11 +269,17 @@ PARTITION  NODE  ROLE      LEADER  TERM  LAST  COMMIT  APPLIED  DURABLE
         assert_eq!(json["partitions"], 2);
         assert_eq!(json["partitions_led"], 2);
         let first = serde_json::json!({
-            "partition": 0, "role": "leader", "leader": 1, "term": 2, "last": 9, "commit": 8, "applied": 7, "durable": 9
+            "partition": 0, "role": "leader", "leader": 1, "term": 2, "last": 9, "commit": 8, "applied": 7, "durable": 9,
+            "applied_at": "2026-11-26T10:00:00.123Z+7"
         });
+        assert_eq!(
+            json["nodes"][0]["clocks_ahead"],
+            serde_json::json!([{"node": 3, "by_ms": 3_600_000}])
+        );
         assert_eq!(json["nodes"][0]["partitions"][0], first);
         let down = serde_json::json!({
-            "node": 3, "address": "h3:1", "reachable": false, "error": "connection refused", "partitions": []
+            "node": 3, "address": "h3:1", "reachable": false, "error": "connection refused", "partitions": [],
+            "clocks_ahead": []
         });
         assert_eq!(json["nodes"][2], down);
     }

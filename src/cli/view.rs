@@ -181,6 +181,7 @@ impl ClusterView {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::hlc::Hlc;
     use crate::status::NodeInfo;
     use crate::types::{Index, Term};
 
@@ -205,6 +206,7 @@ pub(super) mod tests {
             base: Index(0),
             membership: std::sync::Arc::default(),
             followers: std::sync::Arc::new([]),
+            applied_at: Some(Hlc(1_795_687_200_123 << 16 | 7)),
         };
         NodeStatus {
             cluster: "kapu".into(),
@@ -212,6 +214,7 @@ pub(super) mod tests {
             client_address: address(node),
             nodes: (1..=3).map(info).collect(),
             partitions: partitions.iter().enumerate().map(replica).collect(),
+            clocks_ahead: Vec::new(),
         }
     }
 

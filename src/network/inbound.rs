@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use super::skew::Skew;
 use super::{Identity, MessageSink, Roster};
 use crate::env::FrameHandler;
+use crate::hlc::{Hlc, SharedHybridClock, TooFarAhead};
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::storage::{PeerLife, RememberPeer};
@@ -43,6 +45,7 @@ pub struct Inbound {
     roster: Arc<dyn Roster>,
     sink: Arc<dyn MessageSink>,
     remember: RememberPeer,
+    hybrid: Arc<SharedHybridClock>,
     state: Arc<Mutex<State>>,
 }
 
@@ -60,11 +63,12 @@ struct Peer {
     met: Option<PeerLife>,
     /// Where its latest frame said that clients reach it.
     address: Option<String>,
+    skew: Skew,
 }
 
 impl Inbound {
     /// Welcomes frames of every node of the cluster that `roster` does not know to be removed, and hands their messages to `sink`. `met` are the
-    /// lives in which nodes were last met; lives that are new are kept with `remember`.
+    /// lives in which nodes were last met; lives that are new are kept with `remember`. `hybrid` observes when frames were sent.
     ///
     /// A sender need not be a member as far as this node knows: it may have been added by an entry that is still on its way.
     #[must_use]
@@ -74,6 +78,7 @@ impl Inbound {
         roster: Arc<dyn Roster>,
         sink: Arc<dyn MessageSink>,
         remember: RememberPeer,
+        hybrid: Arc<SharedHybridClock>,
     ) -> Self {
         let known = |(peer, life)| {
             let known = Peer {
@@ -91,6 +96,7 @@ impl Inbound {
             roster,
             sink,
             remember,
+            hybrid,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -121,6 +127,13 @@ impl Inbound {
         self.lock().peers.iter().map(address).collect()
     }
 
+    /// Peers whose clock is too far ahead to be followed, each with by how many milliseconds.
+    #[must_use]
+    pub fn clocks_ahead(&self) -> Vec<(NodeId, u64)> {
+        let ahead = |(&peer, known): (&NodeId, &Peer)| Some((peer, known.skew.ahead_ms()?));
+        self.lock().peers.iter().filter_map(ahead).collect()
+    }
+
     fn take(&self, bytes: &[u8]) -> Result<(), String> {
         let frame = decode_frame(bytes).map_err(|error| format!("the frame cannot be read: {error}"))?;
         self.check_receiver(&frame.header)?;
@@ -130,7 +143,7 @@ impl Inbound {
                 "{REMOVED_NODE} {peer} is no member of this cluster any more; stop it, and give a new node a new id"
             ));
         }
-        let standing = self.lock().check_sender(&frame.header)?;
+        let standing = self.welcome(&frame.header)?;
         self.roster.heard(peer, &frame.header.peer_address);
         match standing {
             Standing::Known => {
@@ -154,6 +167,15 @@ impl Inbound {
             }
         };
         (self.remember)(peer, life, Box::new(done));
+    }
+
+    /// Checks the sender, and observes its clock. Messages of one that is too far ahead are taken all the same: what they say rests on terms and
+    /// indexes, and leases on log time, so no promise depends on how late it is at anybody's.
+    fn welcome(&self, header: &FrameHeader) -> Result<Standing, String> {
+        let mut state = self.lock();
+        let standing = state.check_sender(header)?;
+        state.note_clock(header.from, header.hlc, self.hybrid.observe(header.hlc));
+        Ok(standing)
     }
 
     fn check_receiver(&self, header: &FrameHeader) -> Result<(), String> {
@@ -192,6 +214,24 @@ fn life_of(header: &FrameHeader) -> PeerLife {
     PeerLife {
         storage_id: header.storage_id,
         incarnation: header.incarnation,
+    }
+}
+
+impl State {
+    fn note_clock(&mut self, peer: NodeId, hlc: Hlc, seen: Result<u64, TooFarAhead>) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !known.skew.note(seen) {
+            return;
+        }
+        match known.skew.ahead_ms() {
+            Some(by_ms) => tracing::warn!(
+                %peer, %hlc, by_ms, limit_ms = limits::HLC_AHEAD_MS_MAX,
+                "a peer's wall clock is too far ahead of this node's and is not followed: one of the two is wrong"
+            ),
+            None => tracing::info!(%peer, %hlc, "a peer's wall clock is near this node's again"),
+        }
     }
 }
 

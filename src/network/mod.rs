@@ -13,6 +13,7 @@ pub mod grpc;
 pub mod inbound;
 mod outbox;
 pub mod peer;
+mod skew;
 #[cfg(test)]
 mod tests;
 

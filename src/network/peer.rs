@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Identity;
 use super::outbox::{Outbox, frame_length};
 use crate::env::{Env, FrameSink, NetworkError};
+use crate::hlc::{Hlc, SharedHybridClock};
 use crate::raft::Message;
 use crate::types::{NodeId, PartitionId};
 use crate::wire::frame::cluster_hash;
@@ -33,6 +34,7 @@ pub struct Peers {
     env: Env,
     identity: Identity,
     on_refused: RefusalHandler,
+    hybrid: Arc<SharedHybridClock>,
     ways: Mutex<Arc<Ways>>,
 }
 
@@ -48,11 +50,12 @@ struct Way {
 impl Peers {
     /// Ways to nobody yet.
     #[must_use]
-    pub fn new(env: &Env, identity: &Identity, on_refused: &RefusalHandler) -> Self {
+    pub fn new(env: &Env, identity: &Identity, on_refused: &RefusalHandler, hybrid: &Arc<SharedHybridClock>) -> Self {
         Self {
             env: env.clone(),
             identity: identity.clone(),
             on_refused: Arc::clone(on_refused),
+            hybrid: Arc::clone(hybrid),
             ways: Mutex::default(),
         }
     }
@@ -71,7 +74,7 @@ impl Peers {
 
     fn open(&self, peer: NodeId, address: &str) -> Arc<Way> {
         let (running, mut stopped) = watch::channel(());
-        let sender = Sender::new(&self.env, &self.identity, peer, address, &self.on_refused);
+        let sender = Sender::new(&self.env, &self.identity, peer, address, &self.on_refused, &self.hybrid);
         let outbox = Arc::clone(&sender.outbox);
         let task = async move {
             tokio::select! {
@@ -130,13 +133,21 @@ struct Sender {
     address: String,
     outbox: Arc<Outbox>,
     on_refused: RefusalHandler,
+    hybrid: Arc<SharedHybridClock>,
     rng: StdRng,
     reach: Reach,
     backoff: Duration,
 }
 
 impl Sender {
-    fn new(env: &Env, identity: &Identity, peer: NodeId, address: &str, on_refused: &RefusalHandler) -> Self {
+    fn new(
+        env: &Env,
+        identity: &Identity,
+        peer: NodeId,
+        address: &str,
+        on_refused: &RefusalHandler,
+        hybrid: &Arc<SharedHybridClock>,
+    ) -> Self {
         let header = FrameHeader {
             cluster: cluster_hash(&identity.cluster),
             from: identity.node_id,
@@ -146,6 +157,7 @@ impl Sender {
             sequence: 0,
             client_address: identity.client_address.clone(),
             peer_address: identity.peer_address.clone(),
+            hlc: Hlc(0),
         };
         Self {
             env: env.clone(),
@@ -153,6 +165,7 @@ impl Sender {
             address: address.to_owned(),
             outbox: Arc::default(),
             on_refused: Arc::clone(on_refused),
+            hybrid: Arc::clone(hybrid),
             rng: env.rng(&format!("dial from node {} to node {peer}", identity.node_id)),
             reach: Reach::Untried,
             backoff: BACKOFF_MIN,
@@ -217,6 +230,7 @@ impl Sender {
         messages: &[(PartitionId, Message)],
     ) -> Result<(), NetworkError> {
         self.header.sequence += 1;
+        self.header.hlc = self.hybrid.now();
         sink.send(encode_frame(&self.header, messages)).await
     }
 

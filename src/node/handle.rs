@@ -186,6 +186,7 @@ impl NodeHandle {
                 .iter()
                 .map(|cell| cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
                 .collect(),
+            clocks_ahead: inbound.clocks_ahead(),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::BoxFuture;
 use crate::config::NodeConfig;
 use crate::env::Env;
+use crate::hlc::SharedHybridClock;
 use crate::machine::StateMachine;
 use crate::network::inbound::{is_about_disk, is_about_removal};
 use crate::network::peer::RefusalHandler;
@@ -59,16 +60,18 @@ impl Node {
             peers: opened.peers,
             remember: opened.remember_peer,
         };
+        let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));
         let roster = Arc::new(NodeRoster::new(
             config.node_id,
             config.partitions,
-            Peers::new(&env, &identity, &refused(&failure)),
+            Peers::new(&env, &identity, &refused(&failure), &hybrid),
             failure.clone(),
         ));
-        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
+        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped, &hybrid).await?;
         let on_members = Arc::clone(&roster);
         let shared = Shared {
             clock: Arc::clone(&env.clock),
+            hybrid,
             log: opened.log,
             state: opened.state,
             outbound: Arc::new(ToPeers(Arc::clone(&roster))),
@@ -150,10 +153,18 @@ async fn listen(
     router: &Arc<Router>,
     roster: &Arc<NodeRoster>,
     stopped: &watch::Receiver<bool>,
+    hybrid: &Arc<SharedHybridClock>,
 ) -> Result<Arc<Inbound>, StartError> {
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
     let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
-    let inbound = Arc::new(Inbound::new(identity, met.peers, roster, sink, met.remember));
+    let inbound = Arc::new(Inbound::new(
+        identity,
+        met.peers,
+        roster,
+        sink,
+        met.remember,
+        Arc::clone(hybrid),
+    ));
     if let Some(address) = config.peer_listen.clone() {
         let handler = Arc::clone(&inbound);
         let serving = env

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::env::Spawn;
+use crate::hlc::SharedHybridClock;
 use crate::partition::core::{Core, Effects, Members};
 use crate::partition::event::Event;
+use crate::partition::log_clock::Now;
 use crate::partition::mailbox::{Inbox, Mailbox};
 use crate::partition::observer::Observer;
 use crate::partition::snapshots::{SnapshotShared, SnapshotTasks};
@@ -31,6 +33,8 @@ pub trait Outbound: Send + Sync {
 pub struct Shared {
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Time for people.
+    pub hybrid: Arc<SharedHybridClock>,
     /// The logs.
     pub log: Arc<dyn LogStore>,
     /// The rows.
@@ -106,11 +110,18 @@ impl Actor {
             }
             let stop = events.iter().any(|event| matches!(event, Event::Stop));
             events.drain(..).for_each(|event| self.core.handle(event));
-            let effects = self.core.flush(self.shared.clock.now());
+            let effects = self.core.flush(self.now());
             let unreadable = self.carry_out(effects);
             if stop || unreadable {
                 return;
             }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.shared.clock.now(),
+            hybrid: self.shared.hybrid.now(),
         }
     }
 
@@ -124,6 +135,7 @@ impl Actor {
             snapshots,
             install,
             members,
+            stamped,
             applied,
             role_changed,
             unreadable,
@@ -138,6 +150,10 @@ impl Actor {
         // Before anything is sent: who is new must be reached.
         if let Some(members) = members {
             (self.shared.on_members)(self.partition, members);
+        }
+        if let Some(stamped) = stamped {
+            // What this node does next comes after the entries that it has made. A log that is too far ahead goes on by itself.
+            let _ = self.shared.hybrid.observe(stamped);
         }
         persist.into_iter().for_each(|persist| self.persist(persist));
         if !send.is_empty() {

@@ -8,7 +8,6 @@ mod serving;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,10 +15,11 @@ use self::keeping::Checkpoints;
 use self::members::Balance;
 pub use self::members::Members;
 use crate::config::Keeping;
+use crate::hlc::Hlc;
 use crate::machine::{Row, StateMachine};
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Reply};
-use crate::partition::log_clock::LogClock;
+use crate::partition::log_clock::{LogClock, Now};
 use crate::partition::observer::Applied;
 use crate::partition::pending::Pending;
 use crate::partition::snapshots::{self, Snapshots, Step};
@@ -46,6 +46,8 @@ pub struct Effects {
     pub install: Option<StateMark>,
     /// The memberships that count, when they are others than before.
     pub members: Option<Members>,
+    /// The latest hybrid time of an entry that was made here, for the node's clock to go on from.
+    pub stamped: Option<Hlc>,
     /// What was applied, if anybody watches.
     pub applied: Vec<Applied>,
     /// The role, term or leader changed.
@@ -70,6 +72,8 @@ pub struct Core {
     clock: Option<LogClock>,
     applied: Position,
     log_time: LogTime,
+    /// Of the last applied entry that has one. For people: nothing is decided by it.
+    hlc: Option<Hlc>,
     saved: StateMark,
     keeping: Keeping,
     saving: bool,
@@ -101,6 +105,7 @@ impl Core {
             clock: None,
             applied: mark.applied,
             log_time: mark.log_time,
+            hlc: mark.hlc,
             saved: mark,
             keeping: Keeping::default(),
             saving: false,
@@ -143,6 +148,7 @@ impl Core {
             base: self.raft.log().base().index,
             membership: Arc::clone(self.raft.membership()),
             followers: Arc::clone(&self.followers),
+            applied_at: self.hlc,
         }
     }
 
@@ -207,8 +213,9 @@ impl Core {
         }
     }
 
-    /// Everything that is to be done for the events since the last flush, at the monotonic time `now`.
-    pub fn flush(&mut self, now: Duration) -> Effects {
+    /// Everything that is to be done for the events since the last flush, at the time `now`.
+    pub fn flush(&mut self, now: Now) -> Effects {
+        let now = mutants::either(Mutant::LogTimeOfWall, now.as_by_wall(), now);
         let mut effects = Effects::default();
         self.propose_commands(now);
         self.begin_reads();
@@ -224,12 +231,13 @@ impl Core {
         }
         self.carry_snapshots(&mut effects);
         effects.members = self.members_to_tell();
+        effects.stamped = self.clock.and_then(|clock| clock.stamped());
         effects
     }
 
     fn carry_snapshots(&mut self, effects: &mut Effects) {
         if std::mem::take(&mut self.installed_now) && self.watched {
-            effects.applied.push(self.applied_now(true));
+            effects.applied.push(self.applied_now(self.hlc, true));
         }
         effects.snapshots.append(&mut self.snapshots.steps);
         let raft = &self.raft;
@@ -239,7 +247,7 @@ impl Core {
             .extend(messages.map(|(to, body)| snapshots::message(raft, to, body)));
     }
 
-    fn drain_raft(&mut self, now: Duration, effects: &mut Effects) {
+    fn drain_raft(&mut self, now: Now, effects: &mut Effects) {
         loop {
             let ready = self.raft.ready();
             if ready.is_empty() {
@@ -249,7 +257,7 @@ impl Core {
         }
     }
 
-    fn take_ready(&mut self, ready: Ready, now: Duration, effects: &mut Effects) {
+    fn take_ready(&mut self, ready: Ready, now: Now, effects: &mut Effects) {
         let Ready {
             persist,
             mut send,
@@ -271,15 +279,22 @@ impl Core {
             self.change_role();
         }
         for entry in apply {
-            if let Err(reason) = self.apply(&entry) {
+            let hlc = self.apply(&entry).unwrap_or_else(|reason| {
                 effects.unreadable = Some(reason);
-            }
-            effects.applied.extend(self.watched.then(|| self.applied_now(false)));
+                None
+            });
+            effects
+                .applied
+                .extend(self.watched.then(|| self.applied_now(hlc, false)));
         }
         if self.clock.is_none() && self.raft.may_serve() {
             let from = mutants::either(Mutant::LogTimeRestarts, LogTime(0), self.log_time);
-            let from = mutants::either(Mutant::LogTimeOfNode, from.max(LogTime(now.as_secs() * 1000)), from);
-            self.clock = Some(LogClock::start(from, now));
+            let from = mutants::either(
+                Mutant::LogTimeOfNode,
+                from.max(LogTime(now.monotonic.as_secs() * 1000)),
+                from,
+            );
+            self.clock = Some(LogClock::start(from, self.hlc, now.monotonic));
         }
         reads_confirmed.into_iter().for_each(|read| self.pending.confirm(read));
         let refusal = self.not_leader();
@@ -298,7 +313,8 @@ impl Core {
         }
     }
 
-    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Applies the next entry. Says its hybrid time, if it has one.
+    fn apply(&mut self, entry: &Entry) -> Result<Option<Hlc>, String> {
         assert_eq!(
             entry.index,
             self.applied.index.next(),
@@ -310,7 +326,7 @@ impl Core {
             index: entry.index,
         };
         if entry.payload.is_empty() || is_membership(&entry.payload) {
-            return Ok(());
+            return Ok(None);
         }
         let batch = batch::decode_batch(&entry.payload).map_err(|error| {
             format!(
@@ -319,6 +335,7 @@ impl Core {
             )
         })?;
         self.log_time = self.log_time.max(batch.log_time);
+        self.hlc = self.hlc.max(batch.hlc);
         self.machine.advance(self.log_time);
         let mut callers = callers.into_iter();
         for command in batch.commands {
@@ -327,13 +344,14 @@ impl Core {
                 reply.send(Ok(outcome));
             }
         }
-        Ok(())
+        Ok(batch.hlc)
     }
 
-    fn applied_now(&self, is_snapshot: bool) -> Applied {
+    fn applied_now(&self, hlc: Option<Hlc>, is_snapshot: bool) -> Applied {
         Applied {
             position: self.applied,
             log_time: self.log_time,
+            hlc,
             digest: self.machine.digest(),
             is_snapshot,
         }

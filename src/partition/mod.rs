@@ -25,5 +25,6 @@ pub mod snapshots;
 pub use actor::{Actor, Outbound, Shared};
 pub use core::{Core, Effects, Members};
 pub use event::{AdminRefusal, AdminReply, Event, Refusal, Reply};
+pub use log_clock::Now;
 pub use mailbox::Mailbox;
 pub use observer::{Applied, Observer};

@@ -2,6 +2,7 @@
 //!
 //! Nobody looks in production, and then it costs nothing. An observer changes nothing.
 
+use crate::hlc::Hlc;
 use crate::raft::Position;
 use crate::status::PartitionStatus;
 use crate::types::LogTime;
@@ -13,6 +14,8 @@ pub struct Applied {
     pub position: Position,
     /// Log time after it.
     pub log_time: LogTime,
+    /// Hybrid time of this very entry; none where it has none, as the opening entry of a term.
+    pub hlc: Option<Hlc>,
     /// A hash of the whole state after it: equal on every replica that applied the same entries.
     pub digest: u64,
     /// It was not applied but came with a snapshot, in the place of all entries up to it.

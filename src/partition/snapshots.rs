@@ -218,6 +218,7 @@ impl Snapshots {
         let mark = StateMark {
             applied: incoming.at,
             log_time: finished.end.log_time,
+            hlc: finished.end.hlc,
             membership: finished.end.membership.clone(),
         };
         incoming.stage = Stage::Installing(finished);

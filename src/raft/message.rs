@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::hlc::Hlc;
 use crate::raft::membership::Membership;
 use crate::types::{Index, LogTime, NodeId, Term};
 
@@ -72,6 +73,8 @@ impl SnapshotRows {
 pub struct SnapshotEnd {
     /// Log time at that entry.
     pub log_time: LogTime,
+    /// The hybrid time of the last entry up to it that has one.
+    pub hlc: Option<Hlc>,
     /// The membership that was in force at that entry.
     pub membership: Membership,
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 pub use self::committer::Counters;
 pub use self::open::{Identity, Opened, Options, open, open_with, stored_identity};
+use crate::hlc::Hlc;
 use crate::machine::Row;
 use crate::raft::{DurableLog, Entry, HardState, Membership, Persist, Position};
 use crate::types::{Incarnation, Index, LogTime, NodeId, PartitionId, StorageId};
@@ -99,6 +100,8 @@ pub struct StateMark {
     pub applied: Position,
     /// Log time then.
     pub log_time: LogTime,
+    /// The hybrid time of the last entry that has one.
+    pub hlc: Option<Hlc>,
     /// The membership then.
     pub membership: Membership,
 }

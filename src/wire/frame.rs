@@ -9,6 +9,7 @@ use prost::Message as _;
 use super::message::{counter, decode_message, encode_message};
 use super::reader::Fields;
 use super::{DecodeError, check_limit, pb};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::raft::Message;
 use crate::types::{Incarnation, NodeId, PartitionId, StorageId};
@@ -16,7 +17,7 @@ use crate::types::{Incarnation, NodeId, PartitionId, StorageId};
 pub use super::message::message_bytes_max;
 
 /// The most bytes that a header takes in a frame.
-pub const HEADER_BYTES_MAX: usize = 2 * limits::ADDRESS_BYTES_MAX + 64;
+pub const HEADER_BYTES_MAX: usize = 2 * limits::ADDRESS_BYTES_MAX + 80;
 
 /// Who sends a frame to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct FrameHeader {
     pub client_address: String,
     /// Where its peers reach the sender; at most [`limits::ADDRESS_BYTES_MAX`] bytes.
     pub peer_address: String,
+    /// The sender's hybrid time; zero when it has none.
+    pub hlc: Hlc,
 }
 
 /// What one node has sent to another at once. Each message is from `header.from` to `header.to`.
@@ -78,6 +81,7 @@ pub fn encode_frame(header: &FrameHeader, messages: &[(PartitionId, Message)]) -
         client_address: header.client_address.clone(),
         peer_address: header.peer_address.clone(),
         messages: messages.iter().map(encode).collect(),
+        hlc: header.hlc.0,
     };
     frame.encode_to_vec().into()
 }
@@ -118,6 +122,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
         sequence: 0,
         client_address: String::new(),
         peer_address: String::new(),
+        hlc: Hlc(0),
     };
     let (mut client_address, mut peer_address) = ("", "");
     let mut fields = Fields::of(bytes);
@@ -131,6 +136,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
             6 => header.sequence = counter("a sequence number", field)?,
             7 => client_address = field.text()?,
             10 => peer_address = field.text()?,
+            9 => header.hlc = Hlc(field.fixed64()?),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::message::{counter, decode_position, encode_position};
 use super::reader::{Field, Fields};
 use super::{DecodeError, check_limit, pb};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::raft::{Body, Membership, Position, SnapshotEnd, SnapshotRows};
 use crate::types::LogTime;
@@ -46,6 +47,7 @@ pub(super) fn encode_rows(rows: &SnapshotRows) -> PbBody {
     };
     let end = |end: &SnapshotEnd| pb::SnapshotEnd {
         log_time: end.log_time.0,
+        hlc: end.hlc.map_or(0, |hlc| hlc.0),
         membership: end.membership.encode(),
     };
     PbBody::SnapshotRows(pb::SnapshotRows {
@@ -137,17 +139,19 @@ fn key(field: Field<'_>) -> Result<&[u8], DecodeError> {
 }
 
 fn decode_end(field: Field<'_>) -> Result<SnapshotEnd, DecodeError> {
-    let (mut log_time, mut membership) = (0, None);
+    let (mut log_time, mut hlc, mut membership) = (0, 0, None);
     let mut fields = field.message()?;
     while let Some(field) = fields.read()? {
         match field.number {
             1 => log_time = counter("a log time", field)?,
+            3 => hlc = field.fixed64()?,
             2 => membership = Some(decode_membership(field.bytes()?)?),
             _ => {}
         }
     }
     Ok(SnapshotEnd {
         log_time: LogTime(log_time),
+        hlc: (hlc != 0).then_some(Hlc(hlc)),
         membership: membership.ok_or(DecodeError::Missing("the membership of a snapshot"))?,
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::snapshot::decode_membership;
 use super::{DecodeError, check_limit, pb};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::raft::{FollowerStatus, Membership, Role};
 use crate::status::{NodeInfo, NodeStatus, PartitionStatus};
@@ -22,6 +23,10 @@ pub fn encode_status(status: NodeStatus) -> pb::StatusReply {
         peer_address: info.peer_address,
         priority: info.priority.into(),
     };
+    let clock_ahead = |(node_id, by_ms): (NodeId, u64)| pb::ClockAhead {
+        node_id: node_id.0,
+        by_ms,
+    };
     pb::StatusReply {
         cluster: status.cluster,
         node_id: status.node_id.0,
@@ -29,6 +34,7 @@ pub fn encode_status(status: NodeStatus) -> pb::StatusReply {
         address: status.client_address,
         nodes: status.nodes.into_iter().map(node).collect(),
         partitions: status.partitions.iter().map(encode_partition).collect(),
+        clocks_ahead: status.clocks_ahead.into_iter().map(clock_ahead).collect(),
     }
 }
 
@@ -42,6 +48,7 @@ fn encode_partition(status: &PartitionStatus) -> pb::PartitionStatus {
         commit: status.commit.0,
         applied: status.applied.0,
         durable: status.durable.0,
+        applied_at: status.applied_at.map_or(0, |hlc| hlc.0),
         base: status.base.0,
         membership: status.membership.encode(),
         followers: status.followers.iter().map(encode_follower).collect(),
@@ -66,6 +73,8 @@ pub fn decode_status(reply: pb::StatusReply) -> Result<NodeStatus, DecodeError> 
         reply.nodes.len() as u64,
         limits::NODES_MAX as u64,
     )?;
+    let clocks = reply.clocks_ahead.len() as u64;
+    check_limit("the number of clocks", clocks, limits::NODES_MAX as u64)?;
     let partitions = reply.partitions.len() as u64;
     check_limit("the number of partitions", partitions, limits::PARTITIONS_MAX.into())?;
     if reply.node_id == 0 {
@@ -87,6 +96,11 @@ pub fn decode_status(reply: pb::StatusReply) -> Result<NodeStatus, DecodeError> 
             .iter()
             .map(decode_partition)
             .collect::<Result<_, _>>()?,
+        clocks_ahead: reply
+            .clocks_ahead
+            .into_iter()
+            .map(|clock| (NodeId(clock.node_id), clock.by_ms))
+            .collect(),
     })
 }
 
@@ -109,6 +123,7 @@ fn decode_partition(status: &pb::PartitionStatus) -> Result<PartitionStatus, Dec
         base: Index(status.base),
         membership: Arc::new(membership),
         followers: status.followers.iter().map(decode_follower).collect(),
+        applied_at: (status.applied_at != 0).then_some(Hlc(status.applied_at)),
     })
 }
 

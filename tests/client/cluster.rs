@@ -330,6 +330,7 @@ impl Caller for Cluster {
                     client_address: endpoint,
                     nodes: Vec::new(),
                     partitions: Vec::new(),
+                    clocks_ahead: Vec::new(),
                 }),
                 Health::Down => Err(CallError::Unreachable { endpoint, reason }),
                 Health::Hung => {

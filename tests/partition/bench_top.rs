@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kapu::config::Keeping;
+use kapu::hlc::{Hlc, HybridClock};
 use kapu::machine::{RestoreError, Row, StateMachine};
 use kapu::partition::snapshots::{Finished, Step};
-use kapu::partition::{Core, Effects, Event, Refusal, Reply};
+use kapu::partition::{Applied, Core, Effects, Event, Now, Refusal, Reply};
 use kapu::raft::{
     Body, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft, Role,
     SnapshotEnd, SnapshotRows,
@@ -200,6 +201,11 @@ impl Flag {
 pub struct Bench {
     pub core: Core,
     pub now: Duration,
+    /// What the wall clock shows.
+    pub wall: Duration,
+    /// The hybrid time of every entry that was applied and has one, in this order.
+    pub stamps: Vec<Hlc>,
+    hybrid: HybridClock,
     pub sent: Vec<Message>,
     pub saved: StateMark,
     pub compacted: Vec<Position>,
@@ -251,11 +257,15 @@ impl Bench {
             Box::new(disk.clone()),
             rng,
         );
-        let core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone()).with_keeping(KEEPING);
-        let (sent, compacted, writing) = Default::default();
+        let mut core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone()).with_keeping(KEEPING);
+        core.watch();
+        let (sent, compacted, writing, stamps) = Default::default();
         Self {
             core,
             now,
+            wall: Duration::from_secs(1_000_000),
+            stamps,
+            hybrid: HybridClock::default(),
             sent,
             saved: mark,
             compacted,
@@ -389,7 +399,7 @@ impl Bench {
         );
         self.flush();
         self.complete_write();
-        self.core.flush(self.now)
+        self.flush_core()
     }
 
     pub fn tick(&mut self) {
@@ -417,8 +427,19 @@ impl Bench {
         self.core.handle(Event::Persisted(persist.id));
     }
 
+    fn flush_core(&mut self) -> Effects {
+        let now = Now {
+            monotonic: self.now,
+            hybrid: self.hybrid.now(self.wall),
+        };
+        let effects = self.core.flush(now);
+        self.stamps
+            .extend(effects.applied.iter().filter_map(|applied: &Applied| applied.hlc));
+        effects
+    }
+
     pub fn flush(&mut self) {
-        let effects = self.core.flush(self.now);
+        let effects = self.flush_core();
         assert_eq!(effects.unreadable, None);
         self.writing.extend(effects.persist);
         self.sent.extend(effects.send);
@@ -461,6 +482,7 @@ impl Bench {
                     checksum: 0,
                     end: Some(SnapshotEnd {
                         log_time: mark.log_time,
+                        hlc: mark.hlc,
                         membership: mark.membership,
                     }),
                 };

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kapu::hlc::Hlc;
 use kapu::machine::Row;
 use kapu::storage::{self, Opened, Options, StateMark, StateSnapshot, StorageError};
 use kapu::types::LogTime;
@@ -130,6 +131,7 @@ fn mark(index: u64) -> StateMark {
     StateMark {
         applied: at(1, index),
         log_time: LogTime(index),
+        hlc: None,
         membership: membership([1, index]),
     }
 }

@@ -405,6 +405,7 @@ fn mark(index: u64) -> StateMark {
     StateMark {
         applied: at(1, index),
         log_time: LogTime(index),
+        hlc: None,
         membership: membership([1, 2]),
     }
 }

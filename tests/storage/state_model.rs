@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use kapu::hlc::Hlc;
 use kapu::machine::Row;
 use kapu::raft::Position;
 use kapu::storage::{
@@ -142,6 +143,7 @@ fn draw_mark(rng: &mut StdRng, applied: Position) -> StateMark {
     StateMark {
         applied,
         log_time: LogTime(applied.index.0 * 3),
+        hlc: Some(Hlc(applied.index.0 * 7 + 1)),
         membership: membership(1..=rng.random_range(0..4)),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kapu::error::{LeaderHint, RequestError};
+use kapu::hlc::Hlc;
 use kapu::limits;
 use kapu::lock::{Command, Outcome, Query, Request, Table};
 use kapu::raft::{Body, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
@@ -92,7 +93,7 @@ fn of_peers_and_disk() -> Vec<Decoder> {
         Decoder {
             name: "batch",
             decode: |bytes| wire::decode_batch(bytes).is_ok(),
-            good: vec![wire::encode_batch(LogTime(9), &[command.clone(), command])],
+            good: vec![wire::encode_batch(LogTime(9), Hlc(11), &[command.clone(), command])],
             memory_per_byte: 20,
             input_bytes_max: limits::ENTRY_BYTES_MAX,
         },
@@ -195,6 +196,7 @@ fn status() -> Bytes {
             matched: Index(9),
             is_live: true,
         }]),
+        applied_at: Some(Hlc(77)),
     };
     let status = NodeStatus {
         cluster: "test".to_owned(),
@@ -202,6 +204,7 @@ fn status() -> Bytes {
         client_address: "127.0.0.1:2070".to_owned(),
         nodes: [1, 2].map(node_info).to_vec(),
         partitions: vec![partition; 3],
+        clocks_ahead: vec![(NodeId(2), 3_600_000)],
     };
     wire::encode_status(status).encode_to_vec().into()
 }
@@ -272,6 +275,7 @@ fn frame() -> Bytes {
             checksum: 7,
             end: Some(SnapshotEnd {
                 log_time: LogTime(9),
+                hlc: Some(Hlc(8)),
                 membership: membership(),
             }),
         }),
@@ -292,6 +296,7 @@ fn frame() -> Bytes {
         sequence: 500,
         client_address: "127.0.0.1:2070".to_owned(),
         peer_address: "127.0.0.1:2071".to_owned(),
+        hlc: Hlc(1 << 60),
     };
     wire::encode_frame(&header, &messages)
 }

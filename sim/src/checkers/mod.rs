@@ -10,6 +10,7 @@ pub mod durability;
 pub mod election;
 pub mod exclusion;
 pub mod fencing;
+pub mod hybrid;
 pub mod linear;
 pub mod liveness;
 pub mod log;
@@ -56,6 +57,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("election", election::check),
     ("log", log::check),
     ("state", state::check),
+    ("hybrid", hybrid::check),
     ("monotone", monotone::check),
     ("quorum", quorum::check),
     ("completeness", completeness::check),

@@ -69,6 +69,7 @@ pub const fn applied(index: u64, term: u64, log_time: u64, digest: u64) -> Fact 
         index,
         term,
         log_time,
+        hlc: None,
         digest,
         is_snapshot: false,
     }
@@ -82,6 +83,17 @@ pub const fn installed(index: u64, term: u64, log_time: u64, digest: u64) -> Fac
         log_time,
         digest,
         is_snapshot: true,
+    }
+}
+
+/// An entry with this hybrid time was applied.
+pub const fn stamped(index: u64, hlc: u64) -> Fact {
+    Fact::Applied {
+        index,
+        term: 1,
+        log_time: 0,
+        hlc: Some(hlc),
+        digest: 0,
     }
 }
 

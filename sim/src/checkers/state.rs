@@ -32,6 +32,7 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             log_time,
             digest,
             is_snapshot,
+            ..
         } = seen.fact
         else {
             continue;
@@ -113,7 +114,10 @@ mod tests {
     #[test]
     fn a_snapshot_may_skip_entries_but_goes_forward_and_to_the_same_state() {
         let first = (1, 0, applied(1, 1, 10, 7));
-        assert_eq!(check(&observed(vec![first.clone(), (1, 0, installed(9, 1, 10, 8))])), Ok(()));
+        assert_eq!(
+            check(&observed(vec![first.clone(), (1, 0, installed(9, 1, 10, 8))])),
+            Ok(())
+        );
         assert!(check(&observed(vec![first.clone(), (1, 0, installed(1, 1, 10, 7))])).is_err());
         let other = (2, 0, applied(9, 1, 10, 3));
         assert!(check(&observed(vec![first, (1, 0, installed(9, 1, 10, 8)), other])).is_err());

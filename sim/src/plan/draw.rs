@@ -10,6 +10,9 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use super::{Coup, Fall, Fault, Kind, Planned, damaged_max};
 use crate::options::Options;
 
+/// The longest step of a wall clock: a day.
+const WALL_STEP_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
 /// The faults of a run with these options.
 pub(super) fn faults(options: &Options) -> Vec<Planned> {
     let mut faults = coups(options);
@@ -170,7 +173,15 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         Kind::Coup => Fault::Coup(coup(options, rng)),
         Kind::StallSync => Fault::StallSync { node, for_ms },
         Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
+        Kind::WallStep => step(node, rng),
     })
+}
+
+/// A wall clock jumps, in either direction.
+fn step(node: u64, rng: &mut StdRng) -> Fault {
+    let by_ms = i64::try_from(span(rng, 1, WALL_STEP_MS_MAX)).expect("a day is short");
+    let by_ms = if rng.random_bool(0.5) { by_ms } else { -by_ms };
+    Fault::WallStep { node, by_ms }
 }
 
 /// What clients hear, or else what they say, comes late.

@@ -32,6 +32,10 @@ impl Clock for TestClock {
         self.now()
     }
 
+    fn wall(&self) -> Duration {
+        self.now()
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a test's own clock, on paused time")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))

@@ -1,7 +1,8 @@
-//! A clock of one machine: it starts anywhere, runs at a rate of its own, and may stand still while the machine is suspended.
+//! The clocks of one machine: they start anywhere, run at a rate of their own, and one stands still while the machine is suspended.
 //!
 //! True time is madsim's. A machine's time is counted piece by piece: each change of rate begins a new one where the last one ended, so it
-//! never goes back. A paused process does not stop its clock; only a suspended machine does, and only the one of the two that may.
+//! never goes back. A paused process does not stop its clock; only a suspended machine does, and only the one that may. The wall clock runs at
+//! the same rate, and is wrong by as much as it was stepped.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use super::{true_sleep, true_time};
 
 /// Nanoseconds of one step of a rate: parts per million.
 const PPM: i128 = 1_000_000;
+/// The time of day at which every run begins: 2026-01-01T00:00:00Z.
+const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
 /// One machine's clock. Clones are the same clock.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ struct State {
     /// How long the machine was suspended, up to the last change.
     asleep: Duration,
     is_suspended: bool,
+    /// The time of day, less what the clock shows.
+    wall: Duration,
 }
 
 impl SimClock {
@@ -40,7 +45,19 @@ impl SimClock {
             ppm,
             asleep: Duration::ZERO,
             is_suspended: false,
+            wall: EPOCH.saturating_sub(offset),
         })))
+    }
+
+    /// Moves the wall clock by so many milliseconds, in either direction.
+    pub fn step_wall(&self, by_ms: i64) {
+        let by = Duration::from_millis(by_ms.unsigned_abs());
+        let mut state = self.lock();
+        state.wall = if by_ms < 0 {
+            state.wall.saturating_sub(by)
+        } else {
+            state.wall + by
+        };
     }
 
     /// Runs at another rate from now on.
@@ -99,6 +116,10 @@ impl Clock for SimClock {
     fn now_with_suspend(&self) -> Duration {
         let state = self.lock();
         state.shown + state.passed()
+    }
+
+    fn wall(&self) -> Duration {
+        self.now_with_suspend() + self.lock().wall
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -62,6 +62,7 @@ fn status() -> NodeStatus {
         base: Index(0),
         membership: Arc::default(),
         followers: Arc::new([]),
+        applied_at: None,
     };
     NodeStatus {
         cluster: "test".to_owned(),
@@ -74,6 +75,7 @@ fn status() -> NodeStatus {
             priority: 1,
         }],
         partitions: vec![partition],
+        clocks_ahead: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::clock::SystemClock;
 use crate::env::{BoxFuture, Clock, Disk, DiskFile, Env, FrameHandler, FrameSink, Network, NetworkError, TokioSpawn};
+use crate::hlc::{Hlc, SharedHybridClock};
 use crate::limits;
 use crate::raft::{Body, Entry, Position};
 use crate::types::{Index, Term};
@@ -75,6 +76,10 @@ impl Clock for NoTime {
 
     fn now_with_suspend(&self) -> Duration {
         Duration::ZERO
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_secs(1000)
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
@@ -157,6 +162,10 @@ fn env(clock: Arc<dyn Clock>, network: Arc<dyn Network>) -> Env {
     }
 }
 
+fn hybrid(clock: &Arc<dyn Clock>) -> Arc<SharedHybridClock> {
+    Arc::new(SharedHybridClock::new(Arc::clone(clock)))
+}
+
 /// A sender of node 1 to node 2 that meets `script`, and the reasons of refusals.
 fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::UnboundedReceiver<String>) {
     let env = env(Arc::new(NoTime), Arc::new(Scripted(Mutex::new(script.into()))));
@@ -166,7 +175,7 @@ fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::Unbounded
         let _ = reasons.send(reason);
     });
     let addresses = BTreeMap::from([(NodeId(2), "two".to_owned())]);
-    let peers = Peers::new(&env, &identity(1), &on_refused);
+    let peers = Peers::new(&env, &identity(1), &on_refused, &hybrid(&env.clock));
     peers.set(&addresses);
     (peers, told)
 }

@@ -57,8 +57,9 @@ impl Memory {
         let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
         let lives = self.lives.lock().unwrap().clone();
         let roster = Arc::new(Removed(vec![NodeId(9)]));
+        let clock: Arc<dyn Clock> = Arc::new(NoTime);
         (
-            Inbound::new(identity(1), lives, roster, sink, self.remember()),
+            Inbound::new(identity(1), lives, roster, sink, self.remember(), hybrid(&clock)),
             delivered,
         )
     }
@@ -90,6 +91,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         sequence: 1,
         client_address: identity.client_address,
         peer_address: identity.peer_address,
+        hlc: Hlc::of_wall(NoTime.wall()),
     };
     change(&mut header);
     let message = Message {
@@ -213,6 +215,32 @@ fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
     assert_eq!(inbound.address(NodeId(2)).as_deref(), Some("moved:1"));
 }
 
+#[test]
+fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_are_taken() {
+    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let (hybrid, delivered) = (hybrid(&clock), Arc::new(Delivered::default()));
+    let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
+    let inbound = Inbound::new(identity(1), [NodeId(2)], sink, Arc::clone(&hybrid));
+    let ahead = |by_ms| Hlc::of_wall(NoTime.wall() + Duration::from_millis(by_ms));
+    let receive = |by_ms| {
+        inbound
+            .receive(frame_of_two(|header| header.hlc = ahead(by_ms)))
+            .unwrap()
+    };
+    receive(limits::HLC_AHEAD_MS_MAX);
+    assert!(
+        hybrid.now() > ahead(limits::HLC_AHEAD_MS_MAX),
+        "this far it is followed"
+    );
+    assert_eq!(inbound.clocks_ahead(), []);
+    receive(3_600_000);
+    assert!(hybrid.now() < ahead(limits::HLC_AHEAD_MS_MAX + 1));
+    assert_eq!(inbound.clocks_ahead(), [(NodeId(2), 3_600_000)]);
+    receive(0);
+    assert_eq!(inbound.clocks_ahead(), []);
+    assert_eq!(delivered.0.lock().unwrap().len(), 3);
+}
+
 /// Serves node 1 on a port of the system's choice, and starts a sender of node 2 of `cluster` to it.
 async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::UnboundedReceiver<String>) {
     let spare = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -233,7 +261,7 @@ async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::Unbounde
     let mut sender = identity(2);
     cluster.clone_into(&mut sender.cluster);
     let addresses = BTreeMap::from([(NodeId(1), address)]);
-    let peers = Peers::new(&env, &sender, &on_refused);
+    let peers = Peers::new(&env, &sender, &on_refused, &hybrid(&env.clock));
     peers.set(&addresses);
     (peers, told)
 }
@@ -267,7 +295,9 @@ impl MessageSink for Forward {
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
     let roster = Arc::new(Removed(Vec::new()));
-    let inbound = Inbound::new(identity(1), [], roster, Arc::new(Forward(forward)), at_once());
+    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let sink = Arc::new(Forward(forward));
+    let inbound = Inbound::new(identity(1), [], roster, sink, at_once(), hybrid(&clock));
     let (peers, _told) = over_sockets("test", inbound).await;
     assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
 }

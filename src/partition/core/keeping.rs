@@ -54,6 +54,7 @@ impl Core {
         let mark = StateMark {
             applied: self.applied,
             log_time: self.log_time,
+            hlc: self.hlc,
             membership: (**self.raft.log().memberships().applied()).clone(),
         };
         effects.save = Some((mark, self.machine.take_changes()));
@@ -91,7 +92,11 @@ impl Core {
     /// The received state is the durable one.
     pub(super) fn finish_install(&mut self) {
         let (at, finished) = self.snapshots.finish_install();
-        let SnapshotEnd { log_time, membership } = finished.end;
+        let SnapshotEnd {
+            log_time,
+            hlc,
+            membership,
+        } = finished.end;
         assert!(at > self.applied, "a snapshot never goes back");
         self.raft.install(at, membership.clone());
         if !mutants::on(Mutant::SnapshotKeepsMachine) {
@@ -100,9 +105,11 @@ impl Core {
         self.machine.advance(log_time);
         self.applied = at;
         self.log_time = log_time;
+        self.hlc = hlc;
         self.saved = StateMark {
             applied: at,
             log_time,
+            hlc,
             membership,
         };
         self.saving = false;

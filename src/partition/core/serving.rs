@@ -1,7 +1,6 @@
 //! What callers want of a leader: commands become entries, questions become reads, and time goes on while nobody asks.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +8,7 @@ use super::Core;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Refusal, Reply};
+use crate::partition::log_clock::Now;
 use crate::raft::ProposeError;
 use crate::types::LogTime;
 use crate::wire::batch;
@@ -25,7 +25,7 @@ impl Core {
     ///
     /// While enough of this replica's writes are under way, a leader lets commands gather: an entry more would wait for the same sync, and many
     /// small entries cost more than a large one.
-    pub(super) fn propose_commands(&mut self, now: Duration) {
+    pub(super) fn propose_commands(&mut self, now: Now) {
         if self.clock.is_some() && self.raft.log().writes_under_way() >= WRITES_UNDER_WAY_MAX {
             return;
         }
@@ -35,13 +35,13 @@ impl Core {
         }
     }
 
-    fn propose(&mut self, now: Duration, commands: &[Bytes], callers: Vec<Reply>) {
+    fn propose(&mut self, now: Now, commands: &[Bytes], callers: Vec<Reply>) {
         let Some(clock) = &mut self.clock else {
             let refusal = self.not_leader();
             return callers.into_iter().for_each(|reply| reply.send(Err(refusal)));
         };
-        let stamped = clock.stamp(now);
-        let payload = batch::encode_batch(stamped, commands);
+        let stamped = clock.stamp(now.monotonic);
+        let payload = batch::encode_batch(stamped, clock.stamp_hybrid(now.hybrid), commands);
         match self.raft.propose(vec![payload]) {
             Ok(_) if mutants::on(Mutant::ReplyAtPropose) => self.answer_early(stamped, commands, callers),
             Ok(index) => self.pending.add_entry(index, callers),
@@ -71,12 +71,12 @@ impl Core {
     }
 
     /// Proposes an empty batch when something ends and nothing else that is under way will bring time forward. Says whether it did.
-    pub(super) fn bring_time_forward(&mut self, now: Duration) -> bool {
+    pub(super) fn bring_time_forward(&mut self, now: Now) -> bool {
         let (Some(clock), Some(deadline)) = (&mut self.clock, self.machine.next_deadline()) else {
             return false;
         };
         let idle = self.raft.log().last().index == self.applied.index;
-        if !idle || clock.stamp(now) < deadline {
+        if !idle || clock.stamp(now.monotonic) < deadline {
             return false;
         }
         self.propose(now, &[], Vec::new());
@@ -95,9 +95,12 @@ impl Core {
         }
     }
 
-    pub(super) fn answer_reads(&mut self, now: Duration) {
+    pub(super) fn answer_reads(&mut self, now: Now) {
         let questions = self.pending.take_answerable(self.applied.index);
-        let log_time = self.clock.as_mut().map_or(self.log_time, |clock| clock.stamp(now));
+        let log_time = self
+            .clock
+            .as_mut()
+            .map_or(self.log_time, |clock| clock.stamp(now.monotonic));
         for (query, reply) in questions {
             reply.send(Ok(self.machine.query(log_time, &query)));
         }

@@ -43,6 +43,7 @@ fn read(snapshot: &dyn StateSnapshot, after: Bytes, bytes_max: usize) -> Result<
     }
     let end = is_last.then(|| SnapshotEnd {
         log_time: mutants::either(Mutant::SnapshotWithoutLogTime, Default::default(), mark.log_time),
+        hlc: mark.hlc,
         membership: mark.membership.clone(),
     });
     let mut rows = SnapshotRows {

@@ -214,6 +214,7 @@ fn the_last_rows_bring_the_machine_and_it_is_kept_until_it_is_installed() {
     let machine: Box<dyn StateMachine> = Box::new(Nothing);
     let end = SnapshotEnd {
         log_time: LogTime(7),
+        hlc: None,
         membership: crate::raft::Membership::default(),
     };
     snapshots.staged(at(10), Bytes::from_static(b"a"), Some(Finished { machine, end }));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Completions, at, bytes, wait_for};
+use crate::hlc::Hlc;
 use crate::machine::Row;
 use crate::raft::{Membership, Position};
 use crate::storage::{
@@ -51,6 +52,7 @@ fn mark(index: u64) -> StateMark {
     StateMark {
         applied: at(1, index),
         log_time: LogTime(index * 10),
+        hlc: (index > 1).then_some(Hlc(index * 100)),
         membership: Membership::of_voters(voters),
     }
 }

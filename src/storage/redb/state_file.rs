@@ -10,14 +10,15 @@
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
+use crate::hlc::Hlc;
 use crate::raft::{Membership, Position};
 use crate::storage::{Loaded, StateMark, StorageError, VisitRow};
 use crate::types::{Index, LogTime, PartitionId, Term};
 
 /// Partition, generation, key.
 pub(super) type RowKey<'k> = (u32, u64, &'k [u8]);
-/// Live generation; term and index of the last applied entry; log time; whether the rows were installed; membership.
-pub(super) type MarkRow<'m> = (u64, u64, u64, u64, bool, &'m [u8]);
+/// Live generation; term and index of the last applied entry; log time; hybrid time, zero for none; whether the rows were installed; membership.
+pub(super) type MarkRow<'m> = (u64, u64, u64, u64, u64, bool, &'m [u8]);
 /// Generation; term and index of the snapshot.
 pub(super) type StagingRow = (u64, u64, u64);
 
@@ -69,7 +70,8 @@ fn position(term: u64, index: u64) -> Position {
 /// The row of a mark whose membership is encoded already.
 pub(super) fn mark_row<'m>(generation: u64, mark: &StateMark, installed: bool, membership: &'m [u8]) -> MarkRow<'m> {
     let Position { term, index } = mark.applied;
-    (generation, term.0, index.0, mark.log_time.0, installed, membership)
+    let hlc = mark.hlc.map_or(0, |hlc| hlc.0);
+    (generation, term.0, index.0, mark.log_time.0, hlc, installed, membership)
 }
 
 /// What is committed at one moment.
@@ -87,7 +89,7 @@ impl View<'_> {
         let Some(row) = row else {
             return Ok((0, Loaded::default()));
         };
-        let (generation, term, index, log_time, installed, membership) = row.value();
+        let (generation, term, index, log_time, hlc, installed, membership) = row.value();
         let membership = Membership::decode(membership).map_err(|error| {
             self.database
                 .corrupt(format!("the mark of partition {partition} is damaged: {error}"))
@@ -95,6 +97,7 @@ impl View<'_> {
         let mark = StateMark {
             applied: position(term, index),
             log_time: LogTime(log_time),
+            hlc: (hlc != 0).then_some(Hlc(hlc)),
             membership,
         };
         Ok((generation, Loaded { mark, installed }))

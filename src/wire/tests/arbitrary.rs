@@ -8,6 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::error::{LeaderHint, RequestError};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::lock::{Command, Outcome, Query, Request};
 use crate::raft::{
@@ -46,6 +47,7 @@ fn snapshot_rows() -> impl Strategy<Value = SnapshotRows> {
             checksum,
             end: end.map(|(log_time, membership)| SnapshotEnd {
                 log_time: LogTime(log_time),
+                hlc: (log_time % 2 == 1).then_some(Hlc(log_time)),
                 membership,
             }),
         }
@@ -123,8 +125,8 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
 fn header() -> impl Strategy<Value = FrameHeader> {
     let ids = (any::<u64>(), 1..=u64::MAX, 1..=u64::MAX, any::<u64>());
     let addresses = (".{0,60}", ".{0,60}");
-    (ids, counter(), counter(), addresses).prop_map(|(ids, incarnation, sequence, (client_address, peer_address))| {
-        FrameHeader {
+    (ids, counter(), counter(), addresses, any::<u64>()).prop_map(
+        |(ids, incarnation, sequence, (client_address, peer_address), hlc)| FrameHeader {
             cluster: ids.0,
             from: NodeId(ids.1),
             to: NodeId(ids.2),
@@ -133,8 +135,9 @@ fn header() -> impl Strategy<Value = FrameHeader> {
             sequence,
             client_address,
             peer_address,
-        }
-    })
+            hlc: Hlc(hlc),
+        },
+    )
 }
 
 pub fn frame() -> impl Strategy<Value = Frame> {
@@ -277,7 +280,7 @@ pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {
     let role = prop::sample::select(vec![Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader]);
     let leader = prop::option::of(1..=u64::MAX);
     let followers = prop::collection::vec((1..=u64::MAX, any::<u64>(), any::<bool>()), 0..4);
-    let fields = (any::<u32>(), role, leader, any::<[u64; 6]>(), membership(), followers);
+    let fields = (any::<u32>(), role, leader, any::<[u64; 7]>(), membership(), followers);
     fields.prop_map(
         |(partition, role, leader, numbers, membership, followers)| PartitionStatus {
             partition: PartitionId(partition),
@@ -289,6 +292,7 @@ pub fn partition_status() -> impl Strategy<Value = PartitionStatus> {
             applied: Index(numbers[3]),
             durable: Index(numbers[4]),
             base: Index(numbers[5]),
+            applied_at: (numbers[6] % 4 != 0).then_some(Hlc(numbers[6])),
             membership: Arc::new(membership),
             followers: followers
                 .into_iter()

@@ -79,8 +79,9 @@ proptest! {
         node_id in 1..=u64::MAX,
         nodes in prop::collection::vec(node_info(), 0..=limits::NODES_MAX),
         partitions in prop::collection::vec(partition_status(), 0..9),
+        clocks_ahead in prop::collection::vec((any::<u64>().prop_map(NodeId), any::<u64>()), 0..=limits::NODES_MAX),
     ) {
-        let status = NodeStatus { cluster: texts.0, node_id: NodeId(node_id), client_address: texts.1, nodes, partitions };
+        let status = NodeStatus { cluster: texts.0, node_id: NodeId(node_id), client_address: texts.1, nodes, partitions, clocks_ahead };
         prop_assert_eq!(decode_status(encode_status(status.clone())), Ok(status));
     }
 }
