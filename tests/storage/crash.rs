@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kapu::hlc::Hlc;
 use kapu::machine::Row;
 use kapu::storage::{self, Opened, Options, StateMark, StateSnapshot, StorageError};
 use kapu::types::LogTime;

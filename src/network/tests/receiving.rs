@@ -220,7 +220,8 @@ fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_ar
     let clock: Arc<dyn Clock> = Arc::new(NoTime);
     let (hybrid, delivered) = (hybrid(&clock), Arc::new(Delivered::default()));
     let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-    let inbound = Inbound::new(identity(1), [NodeId(2)], sink, Arc::clone(&hybrid));
+    let roster = Arc::new(Removed(Vec::new()));
+    let inbound = Inbound::new(identity(1), [], roster, sink, at_once(), Arc::clone(&hybrid));
     let ahead = |by_ms| Hlc::of_wall(NoTime.wall() + Duration::from_millis(by_ms));
     let receive = |by_ms| {
         inbound
