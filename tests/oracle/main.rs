@@ -17,7 +17,8 @@
 //!   may know more in theirs, and never more than is committed.
 //! - *Late.* Both follow the same leader, and ours is behind. A restart or a campaign makes ours forget how far its log is the leader's, and until an
 //!   append shows it again no heartbeat commits anything; theirs believes the heartbeat. Lost appends are suspected by ours after two answered
-//!   heartbeats without news, by theirs after one. At a quiet point this is over, unless the follower's answers cannot get to the leader.
+//!   heartbeats without news, by theirs after one. At a quiet point, when terms and leaders have lasted for some heartbeats, this is over, unless
+//!   the follower's answers cannot get to the leader.
 //!
 //! What would differ for good is not in lockstep schedules: a lone node (it waits one tick in ours, an election time in theirs), disks that
 //! stall (a leader whose disk does steps down in ours and leads on in theirs; a follower answers heartbeats meanwhile in ours and nothing in
