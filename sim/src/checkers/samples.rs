@@ -81,6 +81,7 @@ pub const fn installed(index: u64, term: u64, log_time: u64, digest: u64) -> Fac
         index,
         term,
         log_time,
+        hlc: None,
         digest,
         is_snapshot: true,
     }
@@ -94,6 +95,7 @@ pub const fn stamped(index: u64, hlc: u64) -> Fact {
         log_time: 0,
         hlc: Some(hlc),
         digest: 0,
+        is_snapshot: false,
     }
 }
 
