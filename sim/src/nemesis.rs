@@ -96,11 +96,7 @@ impl Evil {
                 node,
                 down_ms,
                 again_ms,
-            } => {
-                self.crash(node, ms(down_ms)).await;
-                true_sleep(ms(again_ms)).await;
-                self.crash(node, ms(down_ms)).await;
-            }
+            } => self.crash_twice(node, ms(down_ms), ms(again_ms)).await,
             Fault::CrashAll { down_ms } => self.crash_all(ms(down_ms)).await,
             Fault::Pause { node, for_ms } => self.pause(node, ms(for_ms), false).await,
             Fault::Suspend { node, for_ms } => self.pause(node, ms(for_ms), true).await,

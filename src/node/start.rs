@@ -45,14 +45,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, &failure)?;
-        let identity = network::Identity {
-            cluster: config.cluster.clone(),
-            node_id: config.node_id,
-            storage_id: opened.storage_id,
-            incarnation: opened.incarnation,
-            client_address: config.client_address.clone(),
-            peer_address: config.peer_address.clone(),
-        };
+        let identity = identity(&config, &opened);
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
@@ -77,10 +70,7 @@ impl Node {
             outbound: Arc::new(ToPeers(Arc::clone(&roster))),
             observer,
             spawn: Arc::clone(&env.spawn),
-            snapshots: SnapshotShared::new(
-                Arc::new(|| Box::new(LockMachine::default())),
-                config.keeping.snapshot_bytes_max,
-            ),
+            snapshots: snapshots(&config),
             on_members: Arc::new(move |partition, members| on_members.set(partition, members)),
             on_failure: unreadable(&failure),
         };
@@ -136,6 +126,23 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
             ..storage::Options::default()
         },
     )
+}
+
+/// Who this node says that it is.
+fn identity(config: &NodeConfig, opened: &storage::Opened) -> network::Identity {
+    network::Identity {
+        cluster: config.cluster.clone(),
+        node_id: config.node_id,
+        storage_id: opened.storage_id,
+        incarnation: opened.incarnation,
+        client_address: config.client_address.clone(),
+        peer_address: config.peer_address.clone(),
+    }
+}
+
+fn snapshots(config: &NodeConfig) -> SnapshotShared {
+    let new_machine = || Box::new(LockMachine::default()) as _;
+    SnapshotShared::new(Arc::new(new_machine), config.keeping.snapshot_bytes_max)
 }
 
 /// What the disk knows of peers.

@@ -192,9 +192,9 @@ async fn a_directory_of_a_newer_format_is_refused() {
         let database = Database::open(single.data().join("log.redb")).expect("a database that is not in use");
         let transaction = database.begin_write().expect("a transaction");
         let mut meta = transaction.open_table(META).expect("the table of identities");
-        meta.insert("format", "2").expect("a row");
+        meta.insert("format", "3").expect("a row");
         drop(meta);
         transaction.commit().expect("a commit");
     }
-    single.refuses(&[], &["log.redb", "format 2"]).await;
+    single.refuses(&[], &["log.redb", "format 3"]).await;
 }

@@ -63,7 +63,7 @@ fn wait<R: Replica>(cluster: &mut Cluster<R>, reached: impl Fn(&Cluster<R>) -> b
 pub fn payloads(count: usize, proposed: &mut u64) -> Vec<Bytes> {
     let mut next = || {
         *proposed += 1;
-        Bytes::copy_from_slice(&proposed.to_be_bytes())
+        Bytes::from([&b"p"[..], &proposed.to_be_bytes()].concat())
     };
     (0..count).map(|_| next()).collect()
 }

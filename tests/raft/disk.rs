@@ -77,7 +77,6 @@ impl Disk {
             reset,
             entries,
         } = self.under_way.pop_front()?;
-        assert_eq!(reset, None, "nobody asks for it yet");
         if let Some(hard_state) = hard_state {
             let was = std::mem::replace(&mut self.hard_state, hard_state);
             assert!(hard_state.term >= was.term, "the durable term goes back");

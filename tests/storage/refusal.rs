@@ -218,7 +218,7 @@ fn a_damaged_mark_is_refused_when_it_is_loaded() {
     let directory = written();
     tamper(directory.path(), "state.redb", |transaction| {
         let mut marks = transaction.open_table(MARKS).unwrap();
-        marks.insert(0, (1, 1, 1, 1, false, &[7][..])).unwrap();
+        marks.insert(0, (1, 1, 1, 1, 1, false, &[7][..])).unwrap();
     });
     let opened = open(directory.path(), &identity(2)).unwrap();
     let snapshot = opened.state.snapshot(PartitionId(0)).map(drop).unwrap_err();

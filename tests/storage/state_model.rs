@@ -177,8 +177,8 @@ fn draw_changes(rng: &mut StdRng) -> Vec<Row> {
 }
 
 const ROWS: redb::TableDefinition<(u32, u64, &[u8]), &[u8]> = redb::TableDefinition::new("rows");
-/// Live generation; term, index and log time of the mark; whether it was installed; membership.
-type MarkRow = (u64, u64, u64, u64, bool, &'static [u8]);
+/// Live generation; term, index, log time and hybrid time of the mark; whether it was installed; membership.
+type MarkRow = (u64, u64, u64, u64, u64, bool, &'static [u8]);
 pub const MARKS: redb::TableDefinition<u32, MarkRow> = redb::TableDefinition::new("marks");
 const STAGING: redb::TableDefinition<u32, (u64, u64, u64)> = redb::TableDefinition::new("staging");
 

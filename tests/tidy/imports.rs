@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["types", "env", "clock", "mutants"],
     &["limits", "error", "config", "machine", "hlc"],
     &["raft", "lock"],
-    &["wire", "storage", "status"],
+    &["wire", "storage", "status", "admin"],
     &["network", "client"],
     &["partition"],
     &["node"],

@@ -162,7 +162,7 @@ fn of_clients_and_nodes() -> Vec<Decoder> {
             name: "status",
             decode: |bytes| pb::StatusReply::decode(bytes).is_ok_and(|status| wire::decode_status(status).is_ok()),
             good: vec![status()],
-            memory_per_byte: 80,
+            memory_per_byte: 120,
             input_bytes_max: limits::STATUS_BYTES_MAX,
         },
     ]
@@ -222,6 +222,28 @@ fn membership() -> Membership {
     Membership::of_voters([1, 2, 3].map(|node| (NodeId(node), format!("10.0.0.{node}:2071"))))
 }
 
+/// The messages of snapshots.
+fn of_snapshots(at: Position) -> [Body; 3] {
+    let end = SnapshotEnd {
+        log_time: LogTime(9),
+        hlc: Some(Hlc(8)),
+        membership: membership(),
+    };
+    let rows = SnapshotRows {
+        at,
+        after: Bytes::from_static(b"a"),
+        rows: vec![(Bytes::from_static(b"b"), Bytes::from_static(b"value"))],
+        checksum: 7,
+        end: Some(end),
+    };
+    let after = Bytes::from_static(b"key");
+    [
+        Body::Snapshot { at },
+        Body::SnapshotRequest { at, after },
+        Body::SnapshotRows(rows),
+    ]
+}
+
 /// A frame with every kind of message.
 fn frame() -> Bytes {
     let position = Position {
@@ -263,30 +285,15 @@ fn frame() -> Bytes {
         },
         Body::HeartbeatResponse { round: 9 },
         Body::TimeoutNow,
-        Body::Snapshot { at: position },
-        Body::SnapshotRequest {
-            at: position,
-            after: Bytes::from_static(b"key"),
-        },
-        Body::SnapshotRows(SnapshotRows {
-            at: position,
-            after: Bytes::from_static(b"a"),
-            rows: vec![(Bytes::from_static(b"b"), Bytes::from_static(b"value"))],
-            checksum: 7,
-            end: Some(SnapshotEnd {
-                log_time: LogTime(9),
-                hlc: Some(Hlc(8)),
-                membership: membership(),
-            }),
-        }),
     ];
+    let bodies = bodies.into_iter().chain(of_snapshots(position));
     let message = |body| Message {
         from: NodeId(1),
         to: NodeId(2),
         term: Term(5),
         body,
     };
-    let messages: Vec<_> = bodies.into_iter().map(|body| (PartitionId(7), message(body))).collect();
+    let messages: Vec<_> = bodies.map(|body| (PartitionId(7), message(body))).collect();
     let header = FrameHeader {
         cluster: wire::frame::cluster_hash("test"),
         from: NodeId(1),

@@ -150,12 +150,7 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
             by_ms: small,
             for_ms,
         },
-        Kind::Weather => Fault::Weather {
-            loss: rng.random_range(0..=150),
-            duplicate: rng.random_range(0..=150),
-            reorder: rng.random_range(0..=300),
-            for_ms,
-        },
+        Kind::Weather => weather(for_ms, rng),
         Kind::SlowDisk => Fault::SlowDisk {
             node,
             by_ms: span(rng, 1, 150),
@@ -175,6 +170,15 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
         Kind::WallStep => step(node, rng),
     })
+}
+
+fn weather(for_ms: u64, rng: &mut StdRng) -> Fault {
+    Fault::Weather {
+        loss: rng.random_range(0..=150),
+        duplicate: rng.random_range(0..=150),
+        reorder: rng.random_range(0..=300),
+        for_ms,
+    }
 }
 
 /// A wall clock jumps, in either direction.

@@ -228,6 +228,7 @@ fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_ar
             .receive(frame_of_two(|header| header.hlc = ahead(by_ms)))
             .unwrap()
     };
+    receive(0);
     receive(limits::HLC_AHEAD_MS_MAX);
     assert!(
         hybrid.now() > ahead(limits::HLC_AHEAD_MS_MAX),

@@ -1,5 +1,7 @@
-//! What becomes durable beside the log: the rows that changed, now and then; what the log may let go of then; and a received snapshot, which
-//! takes the place of both.
+//! The partition's durable state beside its log.
+//!
+//! Rows that changed are saved now and then; what they contain, the log may let go of; and a received snapshot takes the place of both. How it is
+//! written is the business of [`crate::storage`].
 
 use super::{Core, Effects};
 use crate::config::Keeping;
