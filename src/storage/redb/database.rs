@@ -5,6 +5,7 @@
 //! a torn one and is dropped; damage anywhere else is refused.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Database, ReadTransaction, WriteTransaction};
 
@@ -15,6 +16,12 @@ use crate::storage::StorageError;
 /// An open database that knows its name.
 #[derive(Debug)]
 pub struct NamedDatabase {
+    /// A view of the last commit, held until the next write begins.
+    ///
+    /// redb frees the pages that a commit has replaced in a second commit, in memory, right after the first; but in the next one, which does
+    /// the same anyway, while somebody may read what was there before. That second commit is a quarter of what a small one costs, so there is
+    /// always somebody. The price is that a page is free one commit later.
+    latest: Mutex<Option<ReadTransaction>>,
     database: Database,
     file: String,
 }
@@ -33,7 +40,11 @@ impl NamedDatabase {
             .set_check_integrity_on_open(true)
             .create_with_backend(Backend(backend))
             .map_err(|error| from_redb(&file, error))?;
-        Ok(Self { database, file })
+        Ok(Self {
+            latest: Mutex::default(),
+            database,
+            file,
+        })
     }
 
     /// The file's name with its directory, for messages.
@@ -47,6 +58,8 @@ impl NamedDatabase {
     /// # Errors
     /// [`StorageError`] when the database has failed before.
     pub fn begin_write(&self) -> Result<WriteTransaction, StorageError> {
+        let latest = self.begin_read()?;
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
         self.database.begin_write().map_err(|error| self.error(error))
     }
 
@@ -69,7 +82,8 @@ impl NamedDatabase {
 
     /// Closes the file so that the next start need not repair it.
     pub fn close(self) {
-        let Self { database, file } = self;
+        let Self { latest, database, file } = self;
+        drop(latest);
         if let Err(error) = database.close() {
             tracing::warn!(file, %error, "the file was not closed cleanly; the next start repairs it");
         }
