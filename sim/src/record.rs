@@ -14,7 +14,7 @@ use kapu::wire::decode_frame;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::evidence::{Fact, Observation};
-use crate::trace::Trace;
+use crate::trace::{Trace, words};
 use crate::world::network::SentHook;
 use crate::world::true_ns;
 
@@ -124,8 +124,7 @@ impl Recorder {
         }
         let fact = status_fact(status);
         if state.note_replica((node, status.partition.0), boot, &fact) {
-            self.trace
-                .note(at_ns, "replica", node, format!("{status:?}").as_bytes());
+            self.trace.note(at_ns, "replica", node, numbers(status).as_flattened());
             let observation = observe(fact);
             state.observations.push(observation);
         }
@@ -228,6 +227,21 @@ fn status_fact(status: &PartitionStatus) -> Fact {
         applied: status.applied.0,
         durable: status.durable.0,
     }
+}
+
+/// A status as the trace has it.
+fn numbers(status: &PartitionStatus) -> [[u8; 8]; 8] {
+    let leader = status.leader.map_or(0, |leader| leader.0);
+    words([
+        u64::from(status.partition.0),
+        status.role as u64,
+        status.term.0,
+        leader,
+        status.last.0,
+        status.commit.0,
+        status.applied.0,
+        status.durable.0,
+    ])
 }
 
 struct Window {

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How many of the last events are kept in words, for a run that hangs.
 const LAST_MAX: usize = 24;
@@ -20,11 +20,16 @@ const LAST_MAX: usize = 24;
 pub struct Trace(Arc<Mutex<State>>);
 
 struct State {
-    hash: Xxh3,
+    /// Of all events so far: each is hashed with the hash of those before it as the seed.
+    hash: u64,
     events: u64,
     last: VecDeque<Line>,
+    task: Option<Task>,
     file: Option<BufWriter<File>>,
 }
+
+/// A task that is at work: its name, and the number of its machine.
+type Task = (&'static str, u64);
 
 /// One event as it is written.
 #[derive(Clone, Copy)]
@@ -45,9 +50,10 @@ impl Trace {
     pub fn new(file: Option<&Path>) -> std::io::Result<Self> {
         let file = file.map(File::create).transpose()?.map(BufWriter::new);
         Ok(Self(Arc::new(Mutex::new(State {
-            hash: Xxh3::new(),
+            hash: 0,
             events: 0,
             last: VecDeque::new(),
+            task: None,
             file,
         }))))
     }
@@ -66,6 +72,25 @@ impl Trace {
         state.take(line);
     }
 
+    /// Notes which task is at work from now on, for a run that hangs. Part of no hash.
+    pub fn enter(&self, name: &'static str, machine: u64) {
+        self.lock().task = Some((name, machine));
+    }
+
+    /// Notes that it is at work no more.
+    pub fn leave(&self) {
+        self.lock().task = None;
+    }
+
+    /// The task at work, in words.
+    #[must_use]
+    pub fn task(&self) -> String {
+        match self.lock().task {
+            Some((name, machine)) => format!("{name} on machine {machine}"),
+            None => "none of a node or a client".to_owned(),
+        }
+    }
+
     /// How many events there were.
     #[must_use]
     pub fn events(&self) -> u64 {
@@ -75,7 +100,7 @@ impl Trace {
     /// The hash of all events so far.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        self.lock().hash.digest()
+        self.lock().hash
     }
 
     /// The last events, in words.
@@ -100,10 +125,8 @@ impl Trace {
 impl State {
     fn take(&mut self, line: Line) {
         self.events += 1;
-        for number in [line.at_ns, line.who, line.hash] {
-            self.hash.update(&number.to_le_bytes());
-        }
-        self.hash.update(line.kind.as_bytes());
+        let kind = xxh3_64(line.kind.as_bytes());
+        self.hash = xxh3_64_with_seed(words([line.at_ns, line.who, line.hash, kind]).as_flattened(), self.hash);
         if self.last.len() == LAST_MAX {
             self.last.pop_front();
         }
@@ -113,6 +136,12 @@ impl State {
             drop(writeln!(file, "{}", line.json()));
         }
     }
+}
+
+/// Numbers as bytes, for [`Trace::note`].
+#[must_use]
+pub fn words<const N: usize>(numbers: [u64; N]) -> [[u8; 8]; N] {
+    numbers.map(u64::to_le_bytes)
 }
 
 impl Line {
@@ -155,6 +184,16 @@ mod tests {
         ] {
             assert_ne!(one, hash_of(&[other]), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_task_at_work_has_a_name_and_counts_for_nothing() {
+        let trace = Trace::new(None).unwrap();
+        let before = trace.hash();
+        trace.enter("peer", 2);
+        assert_eq!((trace.task().as_str(), trace.hash()), ("peer on machine 2", before));
+        trace.leave();
+        assert_eq!(trace.task(), "none of a node or a client");
     }
 
     #[test]
