@@ -29,9 +29,12 @@ pub mod history;
 
 pub mod checkers;
 
+pub mod hashes;
+
 pub mod determinism;
 #[cfg(madsim)]
 pub mod run;
+pub mod watchdog;
 
 pub mod mutants;
 pub mod process;

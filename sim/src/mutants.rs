@@ -25,7 +25,7 @@ pub struct Mutants {
     /// Only the bug of this name
     #[arg(long)]
     pub only: Option<String>,
-    /// Wall time after which a run is killed, in seconds
+    /// Processor time after which a run is ended, in seconds
     #[arg(long, default_value_t = process::LIMIT_S)]
     pub limit_s: u64,
     /// Leave out the run of the same seeds without a bug
@@ -122,6 +122,7 @@ impl Mutants {
             jobs: self.jobs,
             mutant: None,
             limit_s: self.limit_s,
+            hashes: None,
             output: "text".to_owned(),
         };
         let tally = swarm.sweep(&mut io::stderr());

@@ -19,8 +19,14 @@ use std::time::{Duration, Instant};
 
 use crate::report::{Finding, Report, Run, Verdict};
 
-/// How long a run may take on the wall when nobody says otherwise, in seconds.
+/// How much processor time a run may take when nobody says otherwise, in seconds.
 pub const LIMIT_S: u64 = 120;
+/// How a run ends that its own watchdog ended.
+pub const HUNG: u8 = 4;
+/// A run whose watchdog does not end it has so many times its limit on the wall.
+const PATIENCE: u32 = 10;
+/// How often somebody looks whether a run has ended.
+const STEP: Duration = Duration::from_millis(100);
 /// How much is kept of what a run printed when it ended without a report.
 const LAST_LINES: usize = 20;
 
@@ -35,7 +41,7 @@ pub struct Request {
     pub mutant: Option<String>,
     /// Where to write the plan instead of running it.
     pub print_plan: Option<PathBuf>,
-    /// The most wall time.
+    /// The most processor time.
     pub limit: Duration,
 }
 
@@ -45,6 +51,7 @@ impl Request {
     pub fn arguments(&self) -> Vec<String> {
         let mut words = vec!["run".to_owned(), "--seed".to_owned(), self.seed.to_string()];
         words.extend(["--output".to_owned(), "json".to_owned()]);
+        words.extend(["--limit-s".to_owned(), self.limit.as_secs().max(1).to_string()]);
         let paths = [("--plan", &self.plan), ("--print-plan", &self.print_plan)];
         for (name, path) in paths {
             if let Some(path) = path {
@@ -110,6 +117,7 @@ pub(crate) fn judge(seed: u64, ended: &Ended, wall: Duration) -> Run {
                     report,
                     last_output: String::new(),
                 },
+                None if *code == Some(i32::from(HUNG)) => without_report(Verdict::Hang, &format!("{stdout}\n{stderr}")),
                 None => without_report(Verdict::Broken, &format!("{stdout}\n{stderr}")),
             }
         }
@@ -144,7 +152,7 @@ fn follow(mut child: Child, limit: Duration) -> Ended {
             let _ = ended.send(());
             text
         });
-        let in_time = end.recv_timeout(limit).is_ok();
+        let in_time = ends_within(&end, limit * PATIENCE);
         if !in_time {
             // It may have ended this very moment; then there is nothing to kill.
             let _ = child.kill();
@@ -156,10 +164,16 @@ fn follow(mut child: Child, limit: Duration) -> Ended {
             let code = status.ok().as_ref().and_then(ExitStatus::code);
             Ended::Exited { code, stdout, stderr }
         } else {
-            let output = format!("{stdout}\n{stderr}\nkilled after {} s", limit.as_secs());
+            let output = format!("{stdout}\n{stderr}\nkilled after {} s", (limit * PATIENCE).as_secs());
             Ended::Killed { output }
         }
     })
+}
+
+/// Waits in short steps and counts them: when the whole sweep is stopped for a while, that is one step, however long it took.
+fn ends_within(end: &mpsc::Receiver<()>, limit: Duration) -> bool {
+    let steps = limit.as_millis().div_ceil(STEP.as_millis());
+    (0..steps).any(|_| end.recv_timeout(STEP).is_ok())
 }
 
 fn read_all(stream: Option<impl Read>) -> String {
@@ -264,24 +278,36 @@ mod tests {
 
     #[test]
     fn a_run_that_takes_too_long_is_killed_and_its_last_words_are_kept() {
-        let ended = shell("echo at the ford; exec sleep 60", Duration::from_millis(300));
+        let ended = shell("echo at the ford; exec sleep 60", Duration::from_millis(30));
         let run = judge(7, &ended, Duration::ZERO);
         assert_eq!(run.report.verdict, Verdict::Hang);
         assert!(run.last_output.contains("at the ford"), "{}", run.last_output);
     }
 
     #[test]
+    fn a_run_that_its_watchdog_ended_is_a_hang() {
+        let ended = shell("echo the task at work: peer >&2; exit 4", Duration::from_secs(60));
+        let run = judge(7, &ended, Duration::ZERO);
+        assert_eq!(run.report.verdict, Verdict::Hang);
+        assert!(run.last_output.contains("peer"), "{}", run.last_output);
+    }
+
+    #[test]
     fn arguments_name_what_is_wanted_and_nothing_else() {
         let mut request = Request {
             seed: 42,
+            limit: Duration::from_secs(LIMIT_S),
             ..Request::default()
         };
-        assert_eq!(request.arguments().join(" "), "run --seed 42 --output json");
+        assert_eq!(
+            request.arguments().join(" "),
+            "run --seed 42 --output json --limit-s 120"
+        );
         request.plan = Some("p.json".into());
         request.mutant = Some("vote".to_owned());
         assert_eq!(
             request.arguments().join(" "),
-            "run --seed 42 --output json --plan p.json --mutant vote"
+            "run --seed 42 --output json --limit-s 120 --plan p.json --mutant vote"
         );
     }
 }

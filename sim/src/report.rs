@@ -94,6 +94,12 @@ pub struct Report {
     /// Wall time.
     #[serde(default)]
     pub wall_ms: u64,
+    /// Processor time, which other processes do not change.
+    #[serde(default)]
+    pub processor_ms: u64,
+    /// How much of it the checkers took.
+    #[serde(default)]
+    pub checking_ms: u64,
 }
 
 impl Report {

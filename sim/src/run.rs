@@ -1,7 +1,6 @@
 //! `cargo sim run`: one run, from a seed or from a plan in a file.
 //!
-//! It says what it is about to do before it does it, and how to do it again at the end. A thread outside of the simulation ends a run in which
-//! nothing happens any more: a task that blocks would stand still for ever, and nobody inside could tell.
+//! It says what it is about to do before it does it, and how to do it again at the end.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,16 +9,15 @@ use std::time::Duration;
 
 use madsim::runtime::Runtime;
 
-use crate::checkers::figures;
+use crate::checkers;
 use crate::plan::Plan;
-use crate::process::Stopwatch;
-use crate::report::Report;
+use crate::process::{LIMIT_S, Stopwatch};
+use crate::report::{Finding, Report};
 use crate::scenario::{self, Remains};
 use crate::trace::Trace;
 use crate::verdict;
+use crate::watchdog::{Watchdog, processor_time};
 
-/// A run without an event for this long is stuck.
-const STUCK: Duration = Duration::from_secs(20);
 /// As much as a main thread has.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// How a run ends that broke instead of failing.
@@ -46,6 +44,9 @@ pub struct Run {
     /// Runs with this planted bug
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,
+    /// Processor time after which it is ended, in seconds
+    #[arg(long, default_value_t = LIMIT_S)]
+    pub limit_s: u64,
     /// What is printed: for people, or one JSON object as the last line
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub output: String,
@@ -77,9 +78,10 @@ impl Run {
         self.announce(&plan);
         let trace = Trace::new(self.trace.as_deref()).map_err(|error| (format!("the trace: {error}"), 2))?;
         let watch = Stopwatch::start();
-        watch_for_stillness(trace.clone());
+        let watchdog = Watchdog::start(trace.clone(), Duration::from_secs(self.limit_s));
         let remains = play(plan.clone(), trace.clone())?;
-        let report = report(&plan, &remains, &trace, watch.elapsed());
+        watchdog.simulation_is_over();
+        let report = report(&plan, &remains, &trace, watch);
         trace
             .finish()
             .map_err(|error| (format!("the trace: {error}"), BROKEN))?;
@@ -171,11 +173,14 @@ fn play(plan: Plan, trace: Trace) -> Result<Remains, Refused> {
     played.map_err(|_| ("the harness itself panicked".to_owned(), BROKEN))
 }
 
-fn report(plan: &Plan, remains: &Remains, trace: &Trace, wall: Duration) -> Report {
+fn report(plan: &Plan, remains: &Remains, trace: &Trace, watch: Stopwatch) -> Report {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let violations = verdict::violations(&remains.evidence);
+    let before = processor_time();
+    let (violations, figures) = checkers::judge(&remains.evidence);
+    let after = processor_time();
+    let violations: Vec<_> = violations.into_iter().map(Finding::from).collect();
     let mut counts = remains.counts.clone();
-    counts.others.extend(figures(&remains.evidence).numbers());
+    counts.others.extend(figures.numbers());
     Report {
         seed: plan.options.seed,
         verdict: verdict::judge(&violations, &counts),
@@ -185,27 +190,8 @@ fn report(plan: &Plan, remains: &Remains, trace: &Trace, wall: Duration) -> Repo
         trace_hash: format!("{:016x}", trace.hash()),
         events: trace.events(),
         simulated_ms: millis(remains.simulated),
-        wall_ms: millis(wall),
+        wall_ms: millis(watch.elapsed()),
+        processor_ms: millis(after),
+        checking_ms: millis(after.saturating_sub(before)),
     }
-}
-
-/// Ends the process when a run stands still, with the last events in words.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "only a thread of the system can see that the simulation stands still"
-)]
-fn watch_for_stillness(trace: Trace) {
-    std::thread::spawn(move || {
-        let mut seen = 0;
-        loop {
-            std::thread::sleep(STUCK);
-            let now = trace.events();
-            if now == seen {
-                eprintln!("kapu-sim: no event for {STUCK:?}; the last ones were:");
-                trace.last().iter().for_each(|line| eprintln!("{line}"));
-                std::process::exit(i32::from(BROKEN));
-            }
-            seen = now;
-        }
-    });
 }

@@ -37,7 +37,7 @@ pub struct Remains {
 pub async fn play(plan: Plan, trace: Trace) -> Remains {
     let options = &plan.options;
     let links = Links::new(options.seed, trace.clone());
-    let spawn = SimSpawn::default();
+    let spawn = SimSpawn::new(trace.clone());
     let cluster = Cluster::new(
         options,
         &links,

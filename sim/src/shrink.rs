@@ -27,7 +27,7 @@ pub struct Shrink {
     /// Where the smallest plan is written [default: target/shrunk-SEED.json]
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Wall time after which a run is killed, in seconds
+    /// Processor time after which a run is ended, in seconds
     #[arg(long, default_value_t = process::LIMIT_S)]
     pub limit_s: u64,
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::hashes::{self, Hashes};
 use crate::process::{self, Request, Stopwatch};
 use crate::report::{Report, Run, Verdict};
 
@@ -40,9 +42,12 @@ pub struct Swarm {
     /// Plant this bug in every run (needs a build with the feature `mutants`)
     #[arg(long)]
     pub mutant: Option<String>,
-    /// Wall time after which a run is killed, in seconds
+    /// Processor time after which a run is ended, in seconds
     #[arg(long, default_value_t = process::LIMIT_S)]
     pub limit_s: u64,
+    /// Writes the trace hash of each seed here, for `determinism --hashes`
+    #[arg(long, value_name = "FILE")]
+    pub hashes: Option<PathBuf>,
     /// `json` prints one line at the end for programs
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]
     pub output: String,
@@ -91,6 +96,14 @@ impl Swarm {
         match self.output.as_str() {
             "json" => println!("{}", tally.json()),
             _ => print!("{}", tally.text()),
+        }
+        let written = self
+            .hashes
+            .as_ref()
+            .map_or(Ok(()), |path| hashes::write(path, &tally.hashes));
+        if let Err(error) = written {
+            eprintln!("kapu-sim: the hashes were not written: {error}");
+            return ExitCode::from(3);
         }
         ExitCode::from(u8::from(!tally.is_clean()))
     }
@@ -167,7 +180,9 @@ pub struct Tally {
     others: BTreeMap<String, u64>,
     sometimes: BTreeMap<String, (u64, u64)>,
     simulated_ms: u64,
-    in_runs_ms: u64,
+    processor_ms: u64,
+    checking_ms: u64,
+    hashes: Hashes,
     wall: Duration,
     mutant: Option<String>,
 }
@@ -188,7 +203,11 @@ impl Tally {
             (*times, *runs) = (*times + count, *runs + 1);
         }
         self.simulated_ms += report.simulated_ms;
-        self.in_runs_ms += report.wall_ms;
+        self.processor_ms += report.processor_ms;
+        self.checking_ms += report.checking_ms;
+        if !report.trace_hash.is_empty() {
+            self.hashes.insert(report.seed, report.trace_hash.clone());
+        }
     }
 
     /// What must happen sometimes, and never did. Nothing is asked of a small sweep.
@@ -213,10 +232,10 @@ impl Tally {
         self.failed.is_empty() && self.missing().is_empty() && !self.is_vacuous()
     }
 
-    /// Simulated seconds for each second that a run took.
+    /// Simulated seconds for each second of processor time.
     fn speed(&self) -> f64 {
         let seconds = |ms: u64| Duration::from_millis(ms).as_secs_f64();
-        seconds(self.simulated_ms) / seconds(self.in_runs_ms).max(0.001)
+        seconds(self.simulated_ms) / seconds(self.processor_ms).max(0.001)
     }
 
     /// For people.
@@ -245,10 +264,11 @@ impl Tally {
             text += "VACUOUS    too many seeds did too little\n";
         }
         text += &format!(
-            "time       {} simulated s in {:.1} s, {:.0} a second and process\n",
+            "time       {} simulated s in {:.1} s on the wall, {:.0} a second of processor time, {} % of it for checking\n",
             self.simulated_ms / 1000,
             self.wall.as_secs_f64(),
-            self.speed()
+            self.speed(),
+            100 * self.checking_ms / self.processor_ms.max(1)
         );
         text
     }
@@ -264,7 +284,7 @@ impl Tally {
         let object = serde_json::json!({
             "seeds": self.runs, "clean": self.is_clean(), "failed": failed, "vacuous": self.vacuous,
             "missing": self.missing(), "faults": self.faults, "counts": self.others, "sometimes": self.sometimes,
-            "simulated_ms": self.simulated_ms, "wall_ms": u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX),
+            "simulated_ms": self.simulated_ms, "processor_ms": self.processor_ms, "checking_ms": self.checking_ms, "wall_ms": u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX),
         });
         object.to_string()
     }

@@ -50,7 +50,7 @@ impl Violation {
 /// Looks at a whole run.
 pub type Checker = fn(&Evidence) -> Result<(), Violation>;
 
-/// Every checker with its name, the cheap ones first.
+/// Every checker with its name, the cheap ones first. [`linear`] is the last and measures too: see [`judge`].
 pub const CHECKERS: &[(&str, Checker)] = &[
     ("assertion", assertion::check),
     ("liveness", liveness::check),
@@ -66,7 +66,6 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("overdue", overdue::check),
     ("fencing", fencing::check),
     ("exclusion", exclusion::check),
-    ("linear", linear::check),
 ];
 
 /// What the checkers measured, of a good run too.
@@ -108,14 +107,22 @@ impl Figures {
     }
 }
 
-/// Measures a run.
+/// Asks every checker, and measures the run.
 #[must_use]
-pub fn figures(evidence: &Evidence) -> Figures {
+pub fn judge(evidence: &Evidence) -> (Vec<Violation>, Figures) {
+    let ask = |(_, checker): &(&str, Checker)| checker(evidence).err();
+    let mut violations: Vec<_> = CHECKERS.iter().filter_map(ask).collect();
+    let linear = linear::judge(evidence);
+    let figures = figures(evidence, &linear);
+    violations.extend(linear.violation);
+    (violations, figures)
+}
+
+fn figures(evidence: &Evidence, linear: &linear::Judgement) -> Figures {
     let count = |n: usize| u64::try_from(n).expect("a count fits");
     let unknown = |operation: &&Operation| operation.outcome == Seen::Unknown;
     let refused = |write: &&FencedWrite| !write.accepted;
     let approach = exclusion::measure(evidence);
-    let linear = linear::judge(evidence);
     Figures {
         operations: count(evidence.operations.len()),
         unknown: count(evidence.operations.iter().filter(unknown).count()),
@@ -151,7 +158,7 @@ mod tests {
         let lost = operation(crate::history::Op::Unlock, "a", (50, 0), Seen::Unknown);
         let mut run = history(vec![locked("a", (0, 1), 1), lost, locked("b", (140, 150), 2)]);
         run.writes = vec![write("a", 10, 1, true), write("a", 160, 1, false)];
-        let figures = figures(&run);
+        let (_, figures) = judge(&run);
         assert_eq!((figures.operations, figures.unknown), (3, 1));
         assert_eq!((figures.writes, figures.writes_refused), (2, 1));
         assert_eq!((figures.certain_holds, figures.closest_approach_us), (2, Some(100_000)));

@@ -13,13 +13,23 @@ use std::task::{Context, Poll};
 use kapu::clock::BoxFuture;
 use kapu::env::Spawn;
 
+use crate::trace::Trace;
+
 /// Starts tasks, and remembers which of them panicked. Clones share what they remember.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct SimSpawn {
+    trace: Trace,
     panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl SimSpawn {
+    /// Nothing has panicked yet. `trace` is told which task is at work.
+    #[must_use]
+    pub fn new(trace: Trace) -> Self {
+        let panics = Arc::default();
+        Self { trace, panics }
+    }
+
     /// What tasks said when they panicked.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
@@ -29,8 +39,13 @@ impl SimSpawn {
 
 impl Spawn for SimSpawn {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) {
-        let panics = Arc::clone(&self.panics);
-        madsim::task::spawn(Guarded { name, future, panics });
+        madsim::task::spawn(Guarded {
+            name,
+            // madsim shows its number only as text.
+            machine: madsim::plugin::node().to_string().parse().unwrap_or_default(),
+            future,
+            spawner: self.clone(),
+        });
     }
 
     fn spawn_blocking(&self, name: &'static str, future: BoxFuture<'static, ()>) {
@@ -41,18 +56,22 @@ impl Spawn for SimSpawn {
 /// A future whose panic is its end, and nobody else's.
 struct Guarded {
     name: &'static str,
+    machine: u64,
     future: BoxFuture<'static, ()>,
-    panics: Arc<Mutex<Vec<String>>>,
+    spawner: SimSpawn,
 }
 
 impl Future for Guarded {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.spawner.trace.enter(self.name, self.machine);
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)));
+        self.spawner.trace.leave();
         polled.unwrap_or_else(|panic| {
             let said = format!("{}: {}", self.name, words(&*panic));
-            self.panics.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+            let panics = &self.spawner.panics;
+            panics.lock().unwrap_or_else(PoisonError::into_inner).push(said);
             Poll::Ready(())
         })
     }

@@ -52,21 +52,11 @@ pub struct Judgement {
     pub decided: u64,
     /// How many were too much for the search.
     pub undecided: u64,
-    /// The first that is not, in words.
-    pub violation: Option<String>,
+    /// The first that is not.
+    pub violation: Option<Violation>,
 }
 
-/// Every resource has a history that a lock table could have answered.
-///
-/// # Errors
-/// When one has not.
-pub fn check(evidence: &Evidence) -> Result<(), Violation> {
-    judge(evidence)
-        .violation
-        .map_or(Ok(()), |message| Err(Violation::new("linear", message)))
-}
-
-/// Judges the history of each resource.
+/// Every resource has a history that a lock table could have answered. It is judged once for both, whether it holds and how much was decided.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Judgement {
     let mut resources: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
@@ -79,7 +69,7 @@ pub fn judge(evidence: &Evidence) -> Judgement {
             Verdict::Linear => judgement.decided += 1,
             Verdict::Undecided => judgement.undecided += 1,
             Verdict::Broken(what) => {
-                judgement.violation = Some(format!("{resource}: {what}"));
+                judgement.violation = Some(Violation::new("linear", format!("{resource}: {what}")));
                 break;
             }
         }
