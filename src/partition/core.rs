@@ -194,7 +194,7 @@ impl Core {
     fn step(&mut self, message: Message) {
         match message.body {
             Body::SnapshotRequest { at, after } => self.snapshots.requested(message.from, at, after),
-            Body::SnapshotRows(rows) => self.snapshots.arrived(rows),
+            Body::SnapshotRows(rows) => self.snapshots.arrived(*rows),
             _ => self.raft.step(message),
         }
     }

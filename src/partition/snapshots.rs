@@ -136,7 +136,7 @@ impl Snapshots {
 
     /// The rows that a follower asked for.
     pub fn read(&mut self, to: NodeId, rows: SnapshotRows) {
-        self.send.push((to, Body::SnapshotRows(rows)));
+        self.send.push((to, Body::SnapshotRows(Box::new(rows))));
     }
 
     /// What is open while somebody receives it: the log above it is kept for them.

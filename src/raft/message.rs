@@ -173,5 +173,5 @@ pub enum Body {
         after: Bytes,
     },
     /// Rows of the state up to `at`. Nothing that Raft itself listens to.
-    SnapshotRows(SnapshotRows),
+    SnapshotRows(Box<SnapshotRows>),
 }

@@ -105,13 +105,13 @@ pub(super) fn decode_rows(fields: Fields<'_>) -> Result<Body, DecodeError> {
         }
         last = key;
     }
-    Ok(Body::SnapshotRows(SnapshotRows {
+    Ok(Body::SnapshotRows(Box::new(SnapshotRows {
         at,
         after: Bytes::copy_from_slice(after),
         rows,
         checksum,
         end,
-    }))
+    })))
 }
 
 fn decode_row(field: Field<'_>) -> Result<(Bytes, Bytes), DecodeError> {

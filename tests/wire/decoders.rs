@@ -240,7 +240,7 @@ fn of_snapshots(at: Position) -> [Body; 3] {
     [
         Body::Snapshot { at },
         Body::SnapshotRequest { at, after },
-        Body::SnapshotRows(rows),
+        Body::SnapshotRows(Box::new(rows)),
     ]
 }
 

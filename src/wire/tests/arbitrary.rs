@@ -117,7 +117,7 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
             at,
             after: after.into()
         }),
-        snapshot_rows().prop_map(Body::SnapshotRows),
+        snapshot_rows().prop_map(|rows| Body::SnapshotRows(Box::new(rows))),
     ];
     prop_oneof![4 => plain.prop_map(|body| (body, 0)), 1 => append()]
 }
