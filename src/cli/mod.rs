@@ -111,7 +111,7 @@ Example, a fourth node that is added to them:
 
 A flag wins over its KAPU_* variable, that over --config, that over the default."
     )]
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Run a cluster on this machine, for as long as a command runs or until Ctrl-C
     #[command(after_help = "Example:
   kapu dev -- kapu lock demo -- sh -c 'echo token $KAPU_FENCING_TOKEN'")]
@@ -181,7 +181,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = cli.global;
     logging::start(global.log_format)?;
     match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Dev(args) => block_on(dev::run(args, global.log_format)),
         Command::Lock(args) => with_client(&global, async |client| lock::run(args, &client).await),
         Command::TryLock(args) => with_client(&global, async |client| {

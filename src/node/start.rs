@@ -49,18 +49,19 @@ impl Node {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
+        let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));
         let met = Met {
             peers: opened.peers,
             remember: opened.remember_peer,
+            hybrid: Arc::clone(&hybrid),
         };
-        let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));
         let roster = Arc::new(NodeRoster::new(
             config.node_id,
             config.partitions,
             Peers::new(&env, &identity, &refused(&failure), &hybrid),
             failure.clone(),
         ));
-        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped, &hybrid).await?;
+        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
         let on_members = Arc::clone(&roster);
         let shared = Shared {
             clock: Arc::clone(&env.clock),
@@ -145,10 +146,11 @@ fn snapshots(config: &NodeConfig) -> SnapshotShared {
     SnapshotShared::new(Arc::new(new_machine), config.keeping.snapshot_bytes_max)
 }
 
-/// What the disk knows of peers.
+/// What the disk knows of peers, and the clock that they bring forward.
 struct Met {
     peers: BTreeMap<NodeId, PeerLife>,
     remember: RememberPeer,
+    hybrid: Arc<SharedHybridClock>,
 }
 
 /// Listens for peers, unless there never will be any.
@@ -160,7 +162,6 @@ async fn listen(
     router: &Arc<Router>,
     roster: &Arc<NodeRoster>,
     stopped: &watch::Receiver<bool>,
-    hybrid: &Arc<SharedHybridClock>,
 ) -> Result<Arc<Inbound>, StartError> {
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
     let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
@@ -170,7 +171,7 @@ async fn listen(
         roster,
         sink,
         met.remember,
-        Arc::clone(hybrid),
+        met.hybrid,
     ));
     if let Some(address) = config.peer_listen.clone() {
         let handler = Arc::clone(&inbound);

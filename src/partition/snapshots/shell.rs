@@ -56,8 +56,12 @@ impl SnapshotTasks {
             // One that is dropped here is asked for again.
             Step::Read(to, after) => drop(self.serving.as_ref().map(|serving| serving.try_send((to, after)))),
             Step::Receive(at) => self.receive(at, partition, shared, mailbox),
-            // A task that has ended has said so.
-            Step::Stage(rows) => drop(self.receiving.as_ref().map(|receiving| receiving.send(rows))),
+            Step::Stage(rows) => {
+                if let Some(receiving) = &self.receiving {
+                    // A task that has ended has said so.
+                    let _ = receiving.send(rows);
+                }
+            }
             Step::Abandon => self.receiving = None,
         }
     }
