@@ -18,7 +18,14 @@ const NAME: &str = "hybrid";
 pub fn check(evidence: &Evidence) -> Result<(), Violation> {
     let mut stamps = BTreeMap::new();
     for seen in &evidence.observations {
-        let Fact::Applied { index, hlc, .. } = seen.fact else {
+        // A snapshot says the latest time up to its entry, not the entry's own.
+        let Fact::Applied {
+            index,
+            hlc,
+            is_snapshot: false,
+            ..
+        } = seen.fact
+        else {
             continue;
         };
         let first = *stamps.entry((seen.partition, index)).or_insert(hlc);
