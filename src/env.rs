@@ -61,6 +61,11 @@ pub trait Disk: Send + Sync {
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Awaited before each commit. Simulation charges the time of the write here; production returns at once.
     fn pace(&self) -> BoxFuture<'_, ()>;
+    /// Awaited after each commit, before anybody hears that it is durable. Simulation may hold it up here, as a sync that has written and does
+    /// not return; production returns at once.
+    fn linger(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
     /// Where it is, for messages.
     fn location(&self) -> String;
 }

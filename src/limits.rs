@@ -69,6 +69,8 @@ pub const CLIENT_ENDPOINTS_MAX: usize = 32;
 /// The most bytes of one endpoint: a DNS name of 253 bytes, a colon, a port.
 pub const ENDPOINT_BYTES_MAX: usize = 259;
 
+/// The most earlier lives that a node knows of itself, and says in every frame. A peer that met none of them takes a later count for granted.
+pub const EARLIER_LIVES_MAX: usize = 8;
 /// The most bytes of one frame between nodes.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most messages of partitions in one frame.

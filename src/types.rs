@@ -52,12 +52,38 @@ number! {
     PersistId(u64)
 }
 number! {
-    /// How often a node has started on its data directory.
+    /// One life of a node on its data directory: how often it has started, and a random number of that start.
+    ///
+    /// The count is in the upper bits, so that later lives are greater; the luck below it tells two lives apart that were both started from
+    /// one copy of a directory. Zero is before the first start.
     Incarnation(u64)
 }
 number! {
     /// Drawn at random when a data directory is created: two directories never share one.
     StorageId(u64)
+}
+
+impl Incarnation {
+    /// How many bits of it are luck.
+    const LUCK_BITS: u32 = 24;
+
+    /// The life that is the `starts`th, with the lower bits of `luck`.
+    #[must_use]
+    pub const fn new(starts: u64, luck: u64) -> Self {
+        Self((starts << Self::LUCK_BITS) | (luck & ((1 << Self::LUCK_BITS) - 1)))
+    }
+
+    /// How often the node has started, this time included.
+    #[must_use]
+    pub const fn starts(self) -> u64 {
+        self.0 >> Self::LUCK_BITS
+    }
+
+    /// The life after this one.
+    #[must_use]
+    pub const fn next(self, luck: u64) -> Self {
+        Self::new(self.starts() + 1, luck)
+    }
 }
 
 impl Index {

@@ -1,8 +1,9 @@
 //! The receiving side: whose frames are welcome, and where their messages go.
 //!
 //! A frame is refused when it is of another cluster, for another node, from nobody that this node knows, or from a peer whose disk is
-//! not the one it had: a vote or an acknowledgement that was forgotten with a disk would count twice. The memory of a peer's disk lasts
-//! as long as this process. Order and repetition are none of its business: Raft copes with both.
+//! not the one it had: a vote or an acknowledgement that was forgotten with a disk would count twice. Which disk that was, and in which life,
+//! is kept durably, and nothing of a life is handed on before that: what counts on a peer's word is never remembered for longer than the
+//! peer is. Order and repetition are none of its business: Raft copes with both.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +15,9 @@ use super::{Identity, MessageSink};
 use crate::env::FrameHandler;
 use crate::hlc::{Hlc, SharedHybridClock, TooFarAhead};
 use crate::limits;
-use crate::types::{Incarnation, NodeId, StorageId};
+use crate::mutants::{self, Mutant};
+use crate::storage::{PeerLife, RememberPeer};
+use crate::types::{Incarnation, NodeId};
 use crate::wire::frame::cluster_hash;
 use crate::wire::{FrameHeader, decode_frame};
 
@@ -31,89 +34,129 @@ pub fn is_about_disk(reason: &str) -> bool {
 pub struct Inbound {
     identity: Identity,
     sink: Arc<dyn MessageSink>,
+    remember: RememberPeer,
     hybrid: Arc<SharedHybridClock>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
-    peers: BTreeMap<NodeId, Option<Known>>,
+    peers: BTreeMap<NodeId, Peer>,
     last_refusal: String,
 }
 
-/// What a peer's latest frame said of it.
-struct Known {
-    storage_id: StorageId,
-    incarnation: Incarnation,
-    address: String,
+/// What is known of a peer.
+#[derive(Default)]
+struct Peer {
+    /// The life that it will be held to after a restart of this node.
+    durable: Option<PeerLife>,
+    /// A later one, on its way to the disk.
+    met: Option<PeerLife>,
+    /// Where its latest frame said that clients reach it.
+    address: Option<String>,
     skew: Skew,
 }
 
 impl Inbound {
-    /// Welcomes frames from `peers`, the voters without this node, hands their messages to `sink`, and lets `hybrid` observe when they were sent.
+    /// Welcomes frames from `peers`, the voters without this node, each with the life that it was last met in, and hands their messages to
+    /// `sink`. Lives that are new are kept with `remember`; `hybrid` observes when frames were sent.
     #[must_use]
     pub fn new(
         identity: Identity,
-        peers: impl IntoIterator<Item = NodeId>,
+        peers: impl IntoIterator<Item = (NodeId, Option<PeerLife>)>,
         sink: Arc<dyn MessageSink>,
+        remember: RememberPeer,
         hybrid: Arc<SharedHybridClock>,
     ) -> Self {
+        let known = |(peer, durable)| {
+            let known = Peer {
+                durable,
+                ..Peer::default()
+            };
+            (peer, known)
+        };
         let state = State {
-            peers: peers.into_iter().map(|peer| (peer, None)).collect(),
+            peers: peers.into_iter().map(known).collect(),
             last_refusal: String::new(),
         };
         Self {
             identity,
             sink,
             hybrid,
-            state: Mutex::new(state),
+            remember,
+            state: Arc::new(Mutex::new(state)),
         }
+    }
+
+    /// How often this node has started.
+    #[must_use]
+    pub const fn starts(&self) -> u64 {
+        self.identity.incarnation.starts()
+    }
+
+    /// The life in which `peer` was last met, as this node's disk knows it; none until they have met.
+    #[must_use]
+    pub fn life(&self, peer: NodeId) -> Option<PeerLife> {
+        self.lock().peers.get(&peer)?.durable
     }
 
     /// The client address of `peer`; none until it has been heard of.
     #[must_use]
     pub fn address(&self, peer: NodeId) -> Option<String> {
         let state = self.lock();
-        let known = state.peers.get(&peer)?.as_ref()?;
-        Some(known.address.clone())
+        state.peers.get(&peer)?.address.clone()
     }
 
     /// The client address of every peer; empty until it has been heard of.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<NodeId, String> {
-        let address = |known: &Option<Known>| known.as_ref().map_or_else(String::new, |known| known.address.clone());
-        let state = self.lock();
-        state
-            .peers
-            .iter()
-            .map(|(&peer, known)| (peer, address(known)))
-            .collect()
+        let address = |(&peer, known): (&NodeId, &Peer)| (peer, known.address.clone().unwrap_or_default());
+        self.lock().peers.iter().map(address).collect()
     }
 
     /// Peers whose clock is too far ahead to be followed, each with by how many milliseconds.
     #[must_use]
     pub fn clocks_ahead(&self) -> Vec<(NodeId, u64)> {
-        let ahead = |(&peer, known): (&NodeId, &Option<Known>)| Some((peer, known.as_ref()?.skew.ahead_ms()?));
+        let ahead = |(&peer, known): (&NodeId, &Peer)| Some((peer, known.skew.ahead_ms()?));
         self.lock().peers.iter().filter_map(ahead).collect()
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), String> {
         let frame = decode_frame(bytes).map_err(|error| format!("the frame cannot be read: {error}"))?;
         self.check_receiver(&frame.header)?;
-        self.welcome(frame.header)?;
-        for (partition, message) in frame.messages {
-            self.sink.deliver(partition, message);
+        let (peer, life) = (frame.header.from, life_of(&frame.header));
+        let standing = self.welcome(frame.header)?;
+        match standing {
+            Standing::Known => {
+                for (partition, message) in frame.messages {
+                    self.sink.deliver(partition, message);
+                }
+            }
+            Standing::New => self.remember(peer, life),
+            Standing::Awaited => {}
         }
         Ok(())
     }
 
     /// Checks the sender, and observes its clock. Messages of one that is too far ahead are taken all the same: what they say rests on terms and
     /// indexes, and leases on log time, so no promise depends on how late it is at anybody's.
-    fn welcome(&self, header: FrameHeader) -> Result<(), String> {
+    fn welcome(&self, header: FrameHeader) -> Result<Standing, String> {
         let FrameHeader { from, hlc, .. } = header;
         let mut state = self.lock();
-        state.check_sender(header)?;
+        let standing = state.check_sender(header)?;
         state.note_clock(from, hlc, self.hybrid.observe(hlc));
-        Ok(())
+        Ok(standing)
+    }
+
+    fn remember(&self, peer: NodeId, life: PeerLife) {
+        let state = Arc::clone(&self.state);
+        let done = move || {
+            let mut state = lock(&state);
+            if let Some(known) = state.peers.get_mut(&peer) {
+                known.durable = Some(life);
+                known.met.take_if(|met| *met == life);
+            }
+        };
+        (self.remember)(peer, life, Box::new(done));
     }
 
     fn check_receiver(&self, header: &FrameHeader) -> Result<(), String> {
@@ -140,47 +183,56 @@ impl Inbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        lock(&self.state)
     }
 }
 
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("nobody panics while holding it")
+}
+
+fn life_of(header: &FrameHeader) -> PeerLife {
+    PeerLife {
+        storage_id: header.storage_id,
+        incarnation: header.incarnation,
+    }
+}
+
+/// What a welcome sender's life is to this node.
+enum Standing {
+    /// On its disk: its messages are handed on.
+    Known,
+    /// Never met. The messages are dropped, as any frame may be: Raft sends again.
+    New,
+    /// On its way to the disk; as `New` until it is there.
+    Awaited,
+}
+
 impl State {
-    /// Compares the sender with what is known of it, and remembers it.
-    fn check_sender(&mut self, header: FrameHeader) -> Result<(), String> {
-        let from = header.from;
+    /// Compares the sender with what is known of it.
+    fn check_sender(&mut self, header: FrameHeader) -> Result<Standing, String> {
+        let (from, life) = (header.from, life_of(&header));
         let Some(known) = self.peers.get_mut(&from) else {
             return Err(format!("node {from} is not a voter of this cluster"));
         };
-        let Some(known) = known else {
-            *known = Some(Known {
-                storage_id: header.storage_id,
-                incarnation: header.incarnation,
-                address: header.client_address,
-                skew: Skew::default(),
-            });
-            return Ok(());
-        };
-        if known.storage_id != header.storage_id {
-            return Err(format!(
-                "{DISK_OF_NODE} {from} was swapped: its id was {:016x} and is {:016x}",
-                known.storage_id.0, header.storage_id.0
-            ));
+        let latest = known.met.or(known.durable);
+        if let Some(latest) = latest.filter(|_| !mutants::on(Mutant::PeerDiskIgnored)) {
+            compare(from, latest, life, &header.earlier)?;
         }
-        if known.incarnation > header.incarnation {
-            return Err(format!(
-                "{DISK_OF_NODE} {from} was rolled back: it had started {} times, and now {}",
-                known.incarnation, header.incarnation
-            ));
+        if known.address.as_ref() != Some(&header.client_address) {
+            known.address = Some(header.client_address);
         }
-        known.incarnation = header.incarnation;
-        if known.address != header.client_address {
-            known.address = header.client_address;
+        if known.durable == Some(life) {
+            Ok(Standing::Known)
+        } else if known.met.replace(life) == Some(life) {
+            Ok(Standing::Awaited)
+        } else {
+            Ok(Standing::New)
         }
-        Ok(())
     }
 
     fn note_clock(&mut self, peer: NodeId, hlc: Hlc, seen: Result<u64, TooFarAhead>) {
-        let Some(Some(known)) = self.peers.get_mut(&peer) else {
+        let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
         if !known.skew.note(seen) {
@@ -194,6 +246,28 @@ impl State {
             None => tracing::info!(%peer, %hlc, "a peer's wall clock is near this node's again"),
         }
     }
+}
+
+/// Whether `now`, after the lives `earlier`, may be a life of the node that was last met as `latest`: a later one, on a disk that remembers that.
+fn compare(node: NodeId, latest: PeerLife, now: PeerLife, earlier: &[Incarnation]) -> Result<(), String> {
+    if now == latest {
+        return Ok(());
+    }
+    if now.storage_id != latest.storage_id {
+        return Err(format!(
+            "{DISK_OF_NODE} {node} was swapped or wiped: its id was {:016x} and is {:016x}",
+            latest.storage_id.0, now.storage_id.0
+        ));
+    }
+    let (before, starts) = (latest.incarnation.starts(), now.incarnation.starts());
+    let is_other = |life: &&Incarnation| life.starts() == before && **life != latest.incarnation;
+    let is_forgotten = earlier.iter().find(is_other).is_some() && !mutants::on(Mutant::LivesOnlyCounted);
+    if starts <= before || is_forgotten {
+        return Err(format!(
+            "{DISK_OF_NODE} {node} was rolled back: it had started {before} times, and on what it has now {starts} times, but not the same"
+        ));
+    }
+    Ok(())
 }
 
 impl FrameHandler for Inbound {

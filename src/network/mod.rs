@@ -39,8 +39,10 @@ pub struct Identity {
     pub node_id: NodeId,
     /// Its data directory.
     pub storage_id: StorageId,
-    /// How often it has started on that.
+    /// Its life on that.
     pub incarnation: Incarnation,
+    /// The lives before.
+    pub earlier: Vec<Incarnation>,
     /// Where clients reach it.
     pub client_address: String,
 }

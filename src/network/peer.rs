@@ -126,6 +126,7 @@ impl Sender {
             to: peer,
             storage_id: identity.storage_id,
             incarnation: identity.incarnation,
+            earlier: identity.earlier.clone(),
             sequence: 0,
             client_address: identity.client_address.clone(),
             hlc: Hlc(0),
@@ -163,6 +164,10 @@ impl Sender {
         if !matches!(self.reach, Reach::Refused(_)) {
             self.note_reachable();
         }
+        // Peers meet before they have anything to say, so that each knows the other's disk from the start.
+        if let Err(error) = self.send_frame(&mut *sink, &[]).await {
+            return error;
+        }
         let mut taken = Vec::new();
         loop {
             self.outbox.take(&mut taken).await;
@@ -185,12 +190,20 @@ impl Sender {
     ) -> Result<(), NetworkError> {
         while !messages.is_empty() {
             let (now, later) = messages.split_at(frame_length(messages));
-            self.header.sequence += 1;
-            self.header.hlc = self.hybrid.now();
-            sink.send(encode_frame(&self.header, now)).await?;
+            self.send_frame(sink, now).await?;
             messages = later;
         }
         Ok(())
+    }
+
+    async fn send_frame(
+        &mut self,
+        sink: &mut dyn FrameSink,
+        messages: &[(PartitionId, Message)],
+    ) -> Result<(), NetworkError> {
+        self.header.sequence += 1;
+        self.header.hlc = self.hybrid.now();
+        sink.send(encode_frame(&self.header, messages)).await
     }
 
     fn note_reachable(&mut self) {

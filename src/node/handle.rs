@@ -14,6 +14,7 @@ use crate::node::router::Router;
 use crate::partition::actor::StatusCell;
 use crate::partition::{self, Refusal};
 use crate::status::NodeStatus;
+use crate::storage::PeerLife;
 use crate::types::{NodeId, PartitionId};
 use crate::wire::lock;
 
@@ -73,6 +74,18 @@ impl NodeHandle {
         receiver.await.unwrap_or(Err(RequestError::Unknown(
             "the node ended before the outcome was known",
         )))
+    }
+
+    /// How often the node has started on its data directory.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.0.inbound.starts()
+    }
+
+    /// The life in which this node last met `peer`, as its disk knows it; none until they have met.
+    #[must_use]
+    pub fn peer_life(&self, peer: NodeId) -> Option<PeerLife> {
+        self.0.inbound.life(peer)
     }
 
     /// What the node says of itself now.

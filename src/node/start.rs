@@ -20,7 +20,7 @@ use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::raft::{self, DurableLog, EntryReader, Message, Raft};
-use crate::storage::{self, LogStore, StateMark, StorageError};
+use crate::storage::{self, LogStore, PeerLife, RememberPeer, RememberRefusal, StateMark, StorageError};
 use crate::types::{Index, NodeId, PartitionId};
 
 impl Node {
@@ -43,18 +43,24 @@ impl Node {
     ) -> Result<Self, StartError> {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, &failure)?;
-        let identity = network::Identity {
-            cluster: config.cluster.clone(),
-            node_id: config.node_id,
-            storage_id: opened.storage_id,
-            incarnation: opened.incarnation,
-            client_address: config.client_address.clone(),
+        let lives = Lives {
+            own: network::Identity {
+                cluster: config.cluster.clone(),
+                node_id: config.node_id,
+                storage_id: opened.storage_id,
+                incarnation: opened.incarnation,
+                earlier: opened.earlier,
+                client_address: config.client_address.clone(),
+            },
+            peers: opened.peers,
+            remember: opened.remember_peer,
+            remember_refusal: opened.remember_refusal,
         };
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
         let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));
-        let (inbound, peers) = connect(&env, &config, identity, &router, &failure, &stopped, &hybrid).await?;
+        let (inbound, peers) = connect(&env, &config, lives, &router, &failure, &stopped, &hybrid).await?;
         let shared = Shared {
             clock: Arc::clone(&env.clock),
             hybrid,
@@ -116,11 +122,19 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
     )
 }
 
+/// What the disk knows of this node and of those that it has met.
+struct Lives {
+    own: network::Identity,
+    peers: BTreeMap<NodeId, PeerLife>,
+    remember: RememberPeer,
+    remember_refusal: RememberRefusal,
+}
+
 /// Listens for peers and dials them. A single node does neither.
 async fn connect(
     env: &Env,
     config: &NodeConfig,
-    identity: network::Identity,
+    lives: Lives,
     router: &Arc<Router>,
     failure: &FailureCell,
     stopped: &watch::Receiver<bool>,
@@ -129,10 +143,12 @@ async fn connect(
     let mut peers: BTreeMap<NodeId, String> = config.voters.clone();
     peers.remove(&config.node_id);
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
+    let known = peers.keys().map(|peer| (*peer, lives.peers.get(peer).copied()));
     let inbound = Arc::new(Inbound::new(
-        identity.clone(),
-        peers.keys().copied(),
+        lives.own.clone(),
+        known,
         sink,
+        lives.remember,
         Arc::clone(hybrid),
     ));
     if !peers.is_empty() {
@@ -143,7 +159,8 @@ async fn connect(
             .await?;
         env.spawn.spawn("peer listener", serving);
     }
-    let outgoing = Peers::start(env, &identity, &peers, &refused(failure), hybrid);
+    let on_refused = refused(failure, lives.remember_refusal);
+    let outgoing = Peers::start(env, &lives.own, &peers, &on_refused, hybrid);
     Ok((inbound, outgoing))
 }
 
@@ -151,12 +168,15 @@ fn until_dropped(mut stopped: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
     Box::pin(async move { drop(stopped.changed().await) })
 }
 
-/// A peer that does not know this node's disk stops the node: it might vote twice, or have forgotten what it acknowledged.
-fn refused(failure: &FailureCell) -> RefusalHandler {
+/// A peer that does not know this node's disk stops the node, now and at every later start: it might vote twice, or have forgotten what it
+/// acknowledged.
+fn refused(failure: &FailureCell, remember: RememberRefusal) -> RefusalHandler {
     let cell = failure.clone();
     Arc::new(move |peer, reason| {
         if is_about_disk(&reason) {
-            cell.set(NodeFailure::Refused(format!("node {peer} says: {reason}")));
+            let words = format!("node {peer} says: {reason}");
+            remember(words.clone());
+            cell.set(NodeFailure::Refused(words));
         }
     })
 }

@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::record::Encoder;
 use super::redb::collect::Collector;
 use super::redb::log_file::{LogFile, slot};
-use super::{FailureHandler, LogWrite, StorageError};
+use super::{Completion, FailureHandler, LogWrite, PeerLife, StorageError};
 use crate::env::Disk;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::{Persist, Position};
-use crate::types::{Index, PartitionId};
+use crate::types::{Index, NodeId, PartitionId};
 
 /// What the log store asks of its committer.
 pub(super) enum Job {
@@ -27,6 +27,10 @@ pub(super) enum Job {
     Write(LogWrite),
     /// Let go of everything up to this position.
     Compact(PartitionId, Position),
+    /// Keep which life of a peer was met.
+    Meet(NodeId, PeerLife, Completion),
+    /// Keep why peers refuse this disk.
+    Refused(String),
 }
 
 /// What has been committed since the start.
@@ -67,6 +71,8 @@ pub(super) struct Committer {
     ends: Vec<(Index, Index)>,
     encoder: Encoder,
     batch: Vec<LogWrite>,
+    met: Vec<(NodeId, PeerLife, Completion)>,
+    refusal: Option<String>,
     /// Taken from the queue, but for the next batch.
     held: Option<Job>,
     _closed: oneshot::Sender<()>,
@@ -96,6 +102,8 @@ impl Committer {
             ends,
             encoder: Encoder::new(),
             batch: Vec::new(),
+            met: Vec::new(),
+            refusal: None,
             held: None,
             _closed: closed,
         }
@@ -112,6 +120,7 @@ impl Committer {
             if let Err(error) = self.turn(job).await {
                 (self.on_failure)(error);
                 self.batch.clear();
+                self.met.clear();
                 while self.queue.recv().await.is_some() {}
                 break;
             }
@@ -138,6 +147,9 @@ impl Committer {
         if !self.batch.is_empty() {
             self.commit().await?;
         }
+        if !self.met.is_empty() || self.refusal.is_some() {
+            self.remember().await?;
+        }
         if self.collector.is_due() && self.encoder.is_empty() {
             self.disk.pace().await;
             self.collector.step(&self.file)?;
@@ -154,6 +166,14 @@ impl Committer {
                 Ok(())
             }
             Job::Compact(partition, through) => self.compact(partition, through),
+            Job::Meet(peer, life, done) => {
+                self.met.push((peer, life, done));
+                Ok(())
+            }
+            Job::Refused(reason) => {
+                self.refusal = Some(reason);
+                Ok(())
+            }
         }
     }
 
@@ -212,6 +232,7 @@ impl Committer {
         if !mutants::on(Mutant::SyncErrorIgnored) {
             appended?;
         }
+        self.disk.linger().await;
         self.collector.push(self.encoder.len());
         self.encoder.clear();
         self.file.publish(seq, &self.batch);
@@ -219,6 +240,19 @@ impl Committer {
         for write in self.batch.drain(..) {
             (write.done)();
         }
+        Ok(())
+    }
+}
+
+/// What is rare enough for a commit of its own.
+impl Committer {
+    /// Keeps which lives of peers were met, and that they refuse this disk.
+    async fn remember(&mut self) -> Result<(), StorageError> {
+        self.disk.pace().await;
+        let met = self.met.iter().map(|(peer, life, _)| (*peer, *life));
+        self.file.remember(met, self.refusal.take().as_deref())?;
+        self.disk.linger().await;
+        self.met.drain(..).for_each(|(.., done)| done());
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub use self::open::{Identity, Opened, Options, open, open_with};
 use crate::hlc::Hlc;
 use crate::machine::Row;
 use crate::raft::{DurableLog, Entry, HardState, Persist, Position};
-use crate::types::{Index, LogTime, PartitionId};
+use crate::types::{Incarnation, Index, LogTime, NodeId, PartitionId, StorageId};
 
 /// What the log store holds of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,21 @@ pub struct Recovered {
 
 /// Called once a write is durable. Never called when it failed.
 pub type Completion = Box<dyn FnOnce() + Send>;
+
+/// Which disk a peer had, and in which life it was on that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLife {
+    /// Its data directory.
+    pub storage_id: StorageId,
+    /// Its start on that.
+    pub incarnation: Incarnation,
+}
+
+/// Makes durable which life of a peer was met, and then calls the completion. Never blocks. Does not keep the store open.
+pub type RememberPeer = Arc<dyn Fn(NodeId, PeerLife, Completion) + Send + Sync>;
+
+/// Makes durable why peers refuse this disk. Never blocks. It is written before the store is closed.
+pub type RememberRefusal = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Called once, with the first error, from whichever thread met it.
 pub type FailureHandler = Arc<dyn Fn(StorageError) + Send + Sync>;

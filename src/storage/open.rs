@@ -3,7 +3,7 @@
 //! Nothing is decided from a directory that might not be ours: every difference is an error with both values. The node's start is counted
 //! durably before anything else may happen (the incarnation), so that no two runs of a node are ever mistaken for one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,10 +16,11 @@ use super::redb::log_file::LogFile;
 use super::redb::meta::Meta;
 use super::redb::state::RedbState;
 use super::redb::{LOG_FILE, STATE_FILE};
-use super::{Counters, FailureHandler, LogStore, StateStore, StorageError};
+use super::{Counters, FailureHandler, LogStore, PeerLife, RememberPeer, RememberRefusal, StateStore, StorageError};
 use crate::clock::BoxFuture;
 use crate::env::Env;
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::types::{Incarnation, NodeId, StorageId};
 
 /// Who the node is, as far as its data must agree.
@@ -69,8 +70,16 @@ pub struct Opened {
     pub log_counters: Arc<Counters>,
     /// Which directory this is.
     pub storage_id: StorageId,
-    /// How often the node has started on it, this time included.
+    /// The life that begins now.
     pub incarnation: Incarnation,
+    /// The lives before that, in order, as far as they are known.
+    pub earlier: Vec<Incarnation>,
+    /// The latest life of each peer that was ever met.
+    pub peers: BTreeMap<NodeId, PeerLife>,
+    /// Keeps such lives.
+    pub remember_peer: RememberPeer,
+    /// Keeps why peers refuse this disk: it will not be opened again.
+    pub remember_refusal: RememberRefusal,
     /// Completes when every handle on `log` and `state` is gone, what they were given is written, and both files are closed.
     pub closed: BoxFuture<'static, ()>,
 }
@@ -111,10 +120,14 @@ pub fn open_with(
     let (state, state_closed) = RedbState::start(env, state, on_failure);
     Ok(Opened {
         log_counters: log.counters(),
+        remember_peer: log.remember_peer(),
+        remember_refusal: log.remember_refusal(),
         log: Arc::new(log),
         state: Arc::new(state),
         storage_id: start.storage_id,
         incarnation: start.incarnation,
+        earlier: start.earlier,
+        peers: start.peers,
         closed: Box::pin(async move {
             // An error says that the task was dropped, and with it the file.
             let _ = log_closed.await;
@@ -127,6 +140,8 @@ pub fn open_with(
 struct Start {
     storage_id: StorageId,
     incarnation: Incarnation,
+    earlier: Vec<Incarnation>,
+    peers: BTreeMap<NodeId, PeerLife>,
     has_state: bool,
 }
 
@@ -137,15 +152,36 @@ fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Star
         if meta.is_new()? {
             meta.create(identity, StorageId(env.rng("storage id").random()))?;
         }
+        if let Some(reason) = meta.refusal()? {
+            return Err(log.mismatch(format!(
+                "is not what this node had when its peers last met it ({reason}); restore the disk that it had, or replace the node"
+            )));
+        }
         Start {
             storage_id: meta.check(identity)?,
-            incarnation: meta.count_start()?,
+            earlier: meta.lives()?,
+            incarnation: meta.count_start(env.rng("incarnation").random())?,
+            peers: known_peers(&meta, identity)?,
             has_state: meta.has_state()?,
         }
     };
     LogFile::create_tables(log, &transaction)?;
     log.commit(transaction)?;
     Ok(start)
+}
+
+/// What is known of the other voters. A directory of an older kapu knows nothing, as a new one does.
+fn known_peers(meta: &Meta<'_>, identity: &Identity) -> Result<BTreeMap<NodeId, PeerLife>, StorageError> {
+    let mut peers = BTreeMap::new();
+    if mutants::on(Mutant::PeersForgotten) {
+        return Ok(peers);
+    }
+    for &peer in &identity.voters {
+        if let Some(life) = meta.peer(peer)? {
+            peers.insert(peer, life);
+        }
+    }
+    Ok(peers)
 }
 
 fn check_state(state: &NamedDatabase, identity: &Identity, start: &Start) -> Result<(), StorageError> {

@@ -17,7 +17,9 @@ use crate::types::{Incarnation, NodeId, PartitionId, StorageId};
 pub use super::message::message_bytes_max;
 
 /// The most bytes that a header takes in a frame.
-pub const HEADER_BYTES_MAX: usize = limits::ADDRESS_BYTES_MAX + 80;
+pub const HEADER_BYTES_MAX: usize = limits::ADDRESS_BYTES_MAX + limits::EARLIER_LIVES_MAX * LIFE_BYTES + 88;
+/// The bytes of one earlier life.
+const LIFE_BYTES: usize = 8;
 
 /// Who sends a frame to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,10 @@ pub struct FrameHeader {
     pub to: NodeId,
     /// The sender's data directory.
     pub storage_id: StorageId,
-    /// How often the sender has started on it.
+    /// The sender's life on it.
     pub incarnation: Incarnation,
+    /// Its lives before; at most [`limits::EARLIER_LIVES_MAX`].
+    pub earlier: Vec<Incarnation>,
     /// Grows by one with each frame to this receiver.
     pub sequence: u64,
     /// Where clients reach the sender; at most [`limits::ADDRESS_BYTES_MAX`] bytes.
@@ -79,6 +83,7 @@ pub fn encode_frame(header: &FrameHeader, messages: &[(PartitionId, Message)]) -
         client_address: header.client_address.clone(),
         messages: messages.iter().map(encode).collect(),
         hlc: header.hlc.0,
+        earlier: header.earlier.iter().map(|life| life.0).collect(),
     };
     frame.encode_to_vec().into()
 }
@@ -116,6 +121,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
         to: NodeId(0),
         storage_id: StorageId(0),
         incarnation: Incarnation(0),
+        earlier: Vec::new(),
         sequence: 0,
         client_address: String::new(),
         hlc: Hlc(0),
@@ -132,6 +138,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
             6 => header.sequence = counter("a sequence number", field)?,
             7 => client_address = field.text()?,
             9 => header.hlc = Hlc(field.fixed64()?),
+            10 => header.earlier = decode_lives(field.bytes()?)?,
             _ => {}
         }
     }
@@ -142,4 +149,20 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
     check_limit("the length of an address", length, limits::ADDRESS_BYTES_MAX as u64)?;
     client_address.clone_into(&mut header.client_address);
     Ok(header)
+}
+
+fn decode_lives(bytes: &[u8]) -> Result<Vec<Incarnation>, DecodeError> {
+    let (lives, rest) = bytes.as_chunks::<LIFE_BYTES>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Malformed("a part of a life"));
+    }
+    check_limit(
+        "the number of earlier lives",
+        lives.len() as u64,
+        limits::EARLIER_LIVES_MAX as u64,
+    )?;
+    Ok(lives
+        .iter()
+        .map(|life| Incarnation(u64::from_le_bytes(*life)))
+        .collect())
 }

@@ -1,12 +1,13 @@
 //! What a data directory is refused for, in words that name the file, both values, and what to do.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use kapu::env::Disk;
+use kapu::limits;
 use kapu::storage::file::FileDisk;
-use kapu::storage::{self, Identity, Opened, StorageError};
-use kapu::types::{Incarnation, Index, NodeId, PartitionId};
+use kapu::storage::{self, Identity, Opened, PeerLife, StorageError};
+use kapu::types::{Incarnation, Index, NodeId, PartitionId, StorageId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use redb::ReadableTable as _;
@@ -70,12 +71,76 @@ fn every_start_is_counted_and_the_directory_keeps_its_name() {
     let directory = written();
     let first = open(directory.path(), &identity(2)).unwrap();
     let (id, incarnation) = (first.storage_id, first.incarnation);
-    assert_eq!(incarnation, Incarnation(2));
+    assert_eq!(incarnation.starts(), 2);
     assert_eq!(first.log.recover(PartitionId(0)).unwrap().log.last, at(1, 4));
     close(first);
     let second = open(directory.path(), &identity(2)).unwrap();
-    assert_eq!((second.storage_id, second.incarnation), (id, Incarnation(3)));
+    assert_eq!((second.storage_id, second.incarnation.starts()), (id, 3));
     close(second);
+}
+
+#[test]
+fn a_directory_that_only_counted_its_starts_goes_on_counting_above_that() {
+    let directory = written();
+    set_meta(directory.path(), "log.redb", "incarnation", "7");
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    assert!(opened.incarnation > Incarnation(7), "{}", opened.incarnation);
+    assert!(opened.peers.is_empty(), "and it knows of no peer");
+    close(opened);
+}
+
+#[test]
+fn the_latest_lives_are_remembered() {
+    let directory = written();
+    let mut lives = Vec::new();
+    for _ in 0..=limits::EARLIER_LIVES_MAX {
+        let opened = open(directory.path(), &identity(2)).unwrap();
+        lives.push(opened.incarnation);
+        close(opened);
+    }
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    assert_eq!(opened.earlier, lives[1..]);
+    close(opened);
+}
+
+#[test]
+fn a_disk_that_peers_refused_is_refused_at_the_next_start() {
+    let directory = written();
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    (opened.remember_refusal)("node 2 says: it was rolled back".to_owned());
+    close(opened);
+    for _ in 0..2 {
+        let message = refused(directory.path(), &identity(2));
+        assert!(
+            message.contains("node 2 says") && message.contains("restore the disk"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_was_met_is_known_at_the_next_start() {
+    let directory = written();
+    let life = |incarnation| PeerLife {
+        storage_id: StorageId(u64::MAX),
+        incarnation: Incarnation::new(incarnation, 3),
+    };
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    for (peer, incarnation) in [(2, 1), (3, 5), (2, 2)] {
+        let (done, finished) = mpsc::channel();
+        (opened.remember_peer)(
+            NodeId(peer),
+            life(incarnation),
+            Box::new(move || done.send(()).unwrap()),
+        );
+        finished.recv().unwrap();
+    }
+    let remember = Arc::clone(&opened.remember_peer);
+    close(opened);
+    remember(NodeId(2), life(9), Box::new(|| panic!("the files are closed")));
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    assert_eq!(opened.peers, [(NodeId(2), life(2)), (NodeId(3), life(5))].into());
+    close(opened);
 }
 
 #[test]

@@ -255,6 +255,7 @@ fn frame() -> Bytes {
         to: NodeId(2),
         storage_id: StorageId(77),
         incarnation: Incarnation(4),
+        earlier: vec![Incarnation(3); 2],
         sequence: 500,
         client_address: "127.0.0.1:2070".to_owned(),
         hlc: Hlc(1 << 60),

@@ -46,16 +46,22 @@ impl Network for Scripted {
     }
 }
 
-/// Hands frames to the test, as far as the test makes room for them.
+/// Hands frames to the test, as far as the test makes room for them. The first frame of a stream, which only introduces, is checked here.
 struct TestSink {
     frames: mpsc::Sender<Frame>,
     error: NetworkError,
+    introduced: bool,
 }
 
 impl FrameSink for TestSink {
     fn send(&mut self, frame: Bytes) -> BoxFuture<'_, Result<(), NetworkError>> {
         assert!(frame.len() <= limits::FRAME_BYTES_MAX);
         let frame = decode_frame(&frame).unwrap();
+        let was_introduced = std::mem::replace(&mut self.introduced, true);
+        assert_eq!(frame.messages.is_empty(), !was_introduced, "one introduction a stream");
+        if !was_introduced {
+            return Box::pin(std::future::ready(Ok(())));
+        }
         Box::pin(async { self.frames.send(frame).await.map_err(|_| self.error.clone()) })
     }
 }
@@ -116,7 +122,8 @@ fn identity(node: u64) -> Identity {
         cluster: "test".to_owned(),
         node_id: NodeId(node),
         storage_id: StorageId(100 + node),
-        incarnation: Incarnation(3),
+        incarnation: Incarnation::new(3, 7),
+        earlier: vec![Incarnation::new(1, 5), Incarnation::new(2, 6)],
         client_address: format!("client-{node}:2070"),
     }
 }
@@ -174,7 +181,13 @@ fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::Unbounded
 
 fn sink(room: usize, error: NetworkError) -> (TestSink, mpsc::Receiver<Frame>) {
     let (frames, received) = mpsc::channel(room);
-    (TestSink { frames, error }, received)
+    let introduced = false;
+    let sink = TestSink {
+        frames,
+        error,
+        introduced,
+    };
+    (sink, received)
 }
 
 fn rounds(frame: &Frame) -> Vec<u64> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::network::inbound::is_about_disk;
+use crate::storage::{Completion, PeerLife, RememberPeer};
 
 /// Keeps what was delivered.
 #[derive(Default)]
@@ -13,13 +14,54 @@ impl MessageSink for Delivered {
     }
 }
 
-/// Node 1 of a cluster of 1, 2 and 3, and what arrived there.
+/// The durable memory of a node. Writes wait until they are let go.
+#[derive(Clone, Default)]
+struct Memory {
+    lives: Arc<Mutex<BTreeMap<NodeId, PeerLife>>>,
+    waiting: Arc<Mutex<Vec<(NodeId, PeerLife, Completion)>>>,
+}
+
+impl Memory {
+    fn remember(&self) -> RememberPeer {
+        let waiting = Arc::clone(&self.waiting);
+        Arc::new(move |peer, life, done| waiting.lock().unwrap().push((peer, life, done)))
+    }
+
+    /// Writes what waits; says how much that was.
+    fn sync(&self) -> usize {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        let count = waiting.len();
+        for (peer, life, done) in waiting {
+            self.lives.lock().unwrap().insert(peer, life);
+            done();
+        }
+        count
+    }
+
+    /// Node 1 of a cluster of 1, 2 and 3 with this memory, and what arrives there.
+    fn start(&self) -> (Inbound, Arc<Delivered>) {
+        let delivered = Arc::new(Delivered::default());
+        let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
+        let lives = self.lives.lock().unwrap();
+        let peers = [2, 3].map(|peer| (NodeId(peer), lives.get(&NodeId(peer)).copied()));
+        let clock: Arc<dyn Clock> = Arc::new(NoTime);
+        let inbound = Inbound::new(identity(1), peers, sink, self.remember(), hybrid(&clock));
+        (inbound, delivered)
+    }
+}
+
+/// A node that has met node 2.
 fn inbound() -> (Inbound, Arc<Delivered>) {
-    let delivered = Arc::new(Delivered::default());
-    let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-    let clock: Arc<dyn Clock> = Arc::new(NoTime);
-    let inbound = Inbound::new(identity(1), [NodeId(2), NodeId(3)], sink, hybrid(&clock));
+    let memory = Memory::default();
+    let (inbound, delivered) = memory.start();
+    inbound.receive(frame_of_two(|_| {})).unwrap();
+    assert_eq!(memory.sync(), 1);
     (inbound, delivered)
+}
+
+/// Remembers at once.
+fn at_once() -> RememberPeer {
+    Arc::new(|_, _, done| done())
 }
 
 /// A frame of node 2 to node 1, after `change`.
@@ -31,6 +73,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         to: NodeId(1),
         storage_id: identity.storage_id,
         incarnation: identity.incarnation,
+        earlier: identity.earlier,
         sequence: 1,
         client_address: identity.client_address,
         hlc: Hlc::of_wall(NoTime.wall()),
@@ -43,6 +86,30 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
     crate::wire::encode_frame(&header, &[(PartitionId(4), message)])
 }
 
+/// As after so many more starts.
+fn restart(header: &mut crate::wire::FrameHeader, times: u64) {
+    for _ in 0..times {
+        header.earlier.push(header.incarnation);
+        header.incarnation = header.incarnation.next(1);
+    }
+}
+
+/// Symptom: a node on an old copy of its disk was refused, started again and again, and was welcome once it had started as often as its
+/// peers remembered. Cause: lives were only counted. Fix: a node says which lives its disk knows.
+#[test]
+fn a_disk_that_has_forgotten_a_life_is_refused_however_often_it_starts() {
+    let (inbound, _) = inbound();
+    let from_a_copy = |header: &mut crate::wire::FrameHeader, times| {
+        (header.incarnation, header.earlier) = (Incarnation::new(2, 6), vec![Incarnation::new(1, 5)]);
+        restart(header, times);
+    };
+    for times in 1..5 {
+        let told = refusal(&inbound, |header| from_a_copy(header, times));
+        assert!(told.contains("rolled back") && is_about_disk(&told), "{told}");
+    }
+    inbound.receive(frame_of_two(|header| restart(header, 3))).unwrap();
+}
+
 fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)) -> String {
     inbound.receive(frame_of_two(change)).unwrap_err()
 }
@@ -50,7 +117,7 @@ fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)
 #[test]
 fn messages_of_a_voter_are_delivered() {
     let (inbound, delivered) = inbound();
-    assert_eq!(inbound.address(NodeId(2)), None);
+    assert_eq!(inbound.address(NodeId(3)), None);
     inbound.receive(frame_of_two(|_| {})).unwrap();
     inbound.receive(frame_of_two(|_| {})).unwrap();
     let delivered = delivered.0.lock().unwrap();
@@ -85,23 +152,53 @@ fn a_frame_that_is_not_for_this_node_is_refused() {
 }
 
 #[test]
-fn a_peer_with_another_or_an_older_disk_is_refused() {
-    let (inbound, _) = inbound();
+fn nothing_of_a_new_life_is_handed_on_before_the_disk_knows_of_it() {
+    let memory = Memory::default();
+    let (inbound, delivered) = memory.start();
+    for _ in 0..3 {
+        inbound.receive(frame_of_two(|_| {})).unwrap();
+    }
+    assert_eq!((delivered.0.lock().unwrap().len(), inbound.life(NodeId(2))), (0, None));
+    assert_eq!(memory.sync(), 1, "it is written once");
     inbound.receive(frame_of_two(|_| {})).unwrap();
-    let swapped = refusal(&inbound, |header| header.storage_id = StorageId(0xabc));
-    assert!(swapped.contains("swapped") && swapped.contains("abc"), "{swapped}");
-    let older = refusal(&inbound, |header| header.incarnation = Incarnation(2));
-    assert!(older.contains("rolled back") && older.contains("3 times"), "{older}");
-    assert!(is_about_disk(&swapped) && is_about_disk(&older));
+    assert_eq!(delivered.0.lock().unwrap().len(), 1);
+    let next = Incarnation::new(4, 1);
+    inbound.receive(frame_of_two(|header| restart(header, 1))).unwrap();
+    assert_eq!(delivered.0.lock().unwrap().len(), 1, "the next life is as new");
+    refusal(&inbound, |_| {});
+    memory.sync();
+    assert_eq!(inbound.life(NodeId(2)).unwrap().incarnation, next);
+}
+
+/// Symptom: after a restart of everybody, a node that had been wiped or set back voted again. Cause: peers knew its disk only as long as
+/// they ran. Fix: they write it down.
+#[test]
+fn a_peer_with_another_or_an_older_disk_is_refused_also_after_a_restart() {
+    let memory = Memory::default();
+    let (first, _) = memory.start();
+    first.receive(frame_of_two(|_| {})).unwrap();
+    memory.sync();
+    for inbound in [first, memory.start().0] {
+        let swapped = refusal(&inbound, |header| header.storage_id = StorageId(0xabc));
+        assert!(swapped.contains("swapped") && swapped.contains("abc"), "{swapped}");
+        let older = refusal(&inbound, |header| header.incarnation = Incarnation::new(2, u64::MAX));
+        assert!(older.contains("rolled back") && older.contains("3 times"), "{older}");
+        let twin = refusal(&inbound, |header| header.incarnation = Incarnation::new(3, 8));
+        assert!(
+            twin.contains("rolled back"),
+            "started from a copy that the known life was started from: {twin}"
+        );
+        assert!(is_about_disk(&swapped) && is_about_disk(&older) && is_about_disk(&twin));
+        inbound.receive(frame_of_two(|_| {})).unwrap();
+    }
     assert!(!is_about_disk("node 9 is not a voter of this cluster"));
 }
 
 #[test]
 fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
     let (inbound, _) = inbound();
-    inbound.receive(frame_of_two(|_| {})).unwrap();
     let restarted = frame_of_two(|header| {
-        header.incarnation = Incarnation(4);
+        restart(header, 1);
         header.client_address = "moved:1".to_owned();
     });
     inbound.receive(restarted).unwrap();
@@ -113,7 +210,7 @@ fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_ar
     let clock: Arc<dyn Clock> = Arc::new(NoTime);
     let (hybrid, delivered) = (hybrid(&clock), Arc::new(Delivered::default()));
     let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
-    let inbound = Inbound::new(identity(1), [NodeId(2)], sink, Arc::clone(&hybrid));
+    let inbound = Inbound::new(identity(1), [(NodeId(2), None)], sink, at_once(), Arc::clone(&hybrid));
     let ahead = |by_ms| Hlc::of_wall(NoTime.wall() + Duration::from_millis(by_ms));
     let receive = |by_ms| {
         inbound
@@ -131,7 +228,11 @@ fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_ar
     assert_eq!(inbound.clocks_ahead(), [(NodeId(2), 3_600_000)]);
     receive(0);
     assert_eq!(inbound.clocks_ahead(), []);
-    assert_eq!(delivered.0.lock().unwrap().len(), 3);
+    assert_eq!(
+        delivered.0.lock().unwrap().len(),
+        2,
+        "all but the first, which introduced"
+    );
 }
 
 /// Serves node 1 on a port of the system's choice, and starts a sender of node 2 of `cluster` to it.
@@ -187,7 +288,13 @@ impl MessageSink for Forward {
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
     let clock: Arc<dyn Clock> = Arc::new(NoTime);
-    let inbound = Inbound::new(identity(1), [NodeId(2)], Arc::new(Forward(forward)), hybrid(&clock));
+    let inbound = Inbound::new(
+        identity(1),
+        [(NodeId(2), None)],
+        Arc::new(Forward(forward)),
+        at_once(),
+        hybrid(&clock),
+    );
     let (peers, _told) = over_sockets("test", inbound).await;
     assert_eq!(send_until(&peers, delivered.recv()).await, Some(PartitionId(4)));
 }

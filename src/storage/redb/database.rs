@@ -37,7 +37,7 @@ impl NamedDatabase {
         discard_unborn(&*backend).map_err(|error| from_io(&file, error))?;
         let database = Database::builder()
             .set_cache_size(cache_bytes)
-            .set_check_integrity_on_open(true)
+            .set_check_integrity_on_open(!mutants::on(Mutant::DamageIgnored))
             .create_with_backend(Backend(backend))
             .map_err(|error| from_redb(&file, error))?;
         Ok(Self {

@@ -10,7 +10,7 @@ use super::log_file::{LogFile, slot};
 use crate::env::Env;
 use crate::raft::{Entry, Position};
 use crate::storage::committer::{Committer, Counters, Job};
-use crate::storage::{FailureHandler, LogStore, LogWrite, Recovered, StorageError};
+use crate::storage::{FailureHandler, LogStore, LogWrite, Recovered, RememberPeer, RememberRefusal, StorageError};
 use crate::types::{Index, PartitionId};
 
 /// The logs of all partitions of a node, in `log.redb`.
@@ -56,6 +56,28 @@ impl RedbLog {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// How lives of peers are made durable: by the committer, as long as the store is in use.
+    #[must_use]
+    pub fn remember_peer(&self) -> RememberPeer {
+        let queue = self.queue.downgrade();
+        Arc::new(move |peer, life, done| {
+            if let Some(queue) = queue.upgrade() {
+                drop(queue.send(Job::Meet(peer, life, done)));
+            }
+        })
+    }
+
+    /// How a refusal is made durable: by the committer, as long as the store is in use.
+    #[must_use]
+    pub fn remember_refusal(&self) -> RememberRefusal {
+        let queue = self.queue.downgrade();
+        Arc::new(move |reason| {
+            if let Some(queue) = queue.upgrade() {
+                drop(queue.send(Job::Refused(reason)));
+            }
+        })
     }
 
     /// Hands a job over. Nobody takes it when the task was ended from outside, as in a simulated crash: then nothing completes.

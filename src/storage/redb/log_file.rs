@@ -13,13 +13,14 @@ use bytes::Bytes;
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
+use super::meta::Meta;
 use super::scan::{self, Scanned};
 use crate::raft::{Entry, Persist};
 use crate::storage::index::{Home, LogIndex, Run};
 use crate::storage::read::{Budget, missing};
 use crate::storage::record::{self, Record, RecordError};
-use crate::storage::{LogWrite, StorageError};
-use crate::types::{Index, PartitionId};
+use crate::storage::{LogWrite, PeerLife, StorageError};
+use crate::types::{Index, NodeId, PartitionId};
 
 pub(super) const WAL: TableDefinition<u64, &[u8]> = TableDefinition::new("wal");
 pub(super) const REWRITE: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("rewrite");
@@ -86,6 +87,28 @@ impl LogFile {
                 .open_table(WAL)
                 .map_err(|error| self.database.error(error))?;
             wal.insert(seq, blob).map_err(|error| self.database.error(error))?;
+        }
+        self.database.commit(transaction)
+    }
+
+    /// Makes durable which lives of peers were met, and why peers refuse this disk, if they do.
+    ///
+    /// # Errors
+    /// As [`LogFile::append`].
+    pub fn remember(
+        &self,
+        peers: impl Iterator<Item = (NodeId, PeerLife)>,
+        refusal: Option<&str>,
+    ) -> Result<(), StorageError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut meta = Meta::open(&self.database, &transaction)?;
+            for (peer, life) in peers {
+                meta.set_peer(peer, life)?;
+            }
+            if let Some(reason) = refusal {
+                meta.set_refusal(reason)?;
+            }
         }
         self.database.commit(transaction)
     }

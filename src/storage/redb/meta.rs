@@ -1,21 +1,28 @@
 //! Whose file this is: written when it is created, checked at every start.
 //!
 //! Text in one table, so that a person with redb's tools can read it. A difference is never repaired: a node on another node's disk, or on
-//! an older copy of its own, may promise again what it has promised before.
+//! an older copy of its own, may promise again what it has promised before. In the log's file, what is known of peers is kept beside it: whose
+//! disk they had, and in which life they were, so that they too are held to that.
 
 use std::fmt::Display;
 
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
-use crate::storage::{Identity, StorageError};
-use crate::types::{Incarnation, StorageId};
+use crate::limits;
+use crate::storage::{Identity, PeerLife, StorageError};
+use crate::types::{Incarnation, NodeId, StorageId};
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// The format of both files. A later kapu that writes another one counts it up.
 const FORMAT: u64 = 1;
 /// In the log's file: the state's file exists too, so its absence is a loss.
 const STATE_CREATED: &str = "state_created";
+
+/// The latest lives of the node on this disk, in order.
+const LIVES: &str = "lives";
+/// What a peer said when it refused this disk.
+const REFUSED: &str = "refused";
 
 /// The `meta` table of one file, in a transaction.
 pub struct Meta<'t> {
@@ -77,19 +84,81 @@ impl<'t> Meta<'t> {
         Ok(StorageId(self.number("storage_id")?))
     }
 
-    /// Counts one more start, and returns how many there were, this one included.
+    /// Begins another life, and returns it.
     ///
     /// # Errors
     /// [`StorageError`] when redb fails.
-    pub fn count_start(&mut self) -> Result<Incarnation, StorageError> {
+    pub fn count_start(&mut self, luck: u64) -> Result<Incarnation, StorageError> {
         let before = if self.get("incarnation")?.is_some() {
             self.number("incarnation")?
         } else {
             0
         };
-        let incarnation = Incarnation(before + 1);
+        let incarnation = Incarnation(before).next(luck);
         self.set("incarnation", &incarnation.to_string())?;
+        let mut lives = self.lives()?;
+        lives.push(incarnation);
+        let forgotten = lives.len().saturating_sub(limits::EARLIER_LIVES_MAX);
+        let words: Vec<_> = lives[forgotten..].iter().map(ToString::to_string).collect();
+        self.set(LIVES, &words.join(","))?;
         Ok(incarnation)
+    }
+
+    /// The latest lives, in order, as far as they are known.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails, or the row is no list of numbers.
+    pub fn lives(&self) -> Result<Vec<Incarnation>, StorageError> {
+        let text = self.get(LIVES)?.unwrap_or_default();
+        let words = text.split(',').filter(|word| !word.is_empty());
+        let lives = words
+            .map(|word| word.parse().map(Incarnation))
+            .collect::<Result<_, _>>();
+        lives.map_err(|_| {
+            self.database
+                .corrupt(format!("its {LIVES} are {text:?}, which are no numbers"))
+        })
+    }
+
+    /// Why peers refused this disk in an earlier life.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn refusal(&self) -> Result<Option<String>, StorageError> {
+        self.get(REFUSED)
+    }
+
+    /// Remembers why peers refuse this disk: it is of no use any more.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_refusal(&mut self, reason: &str) -> Result<(), StorageError> {
+        self.set(REFUSED, reason)
+    }
+
+    /// What was remembered of `peer`; none when it was never met.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails, or the rows are no numbers.
+    pub fn peer(&self, peer: NodeId) -> Result<Option<PeerLife>, StorageError> {
+        let [storage_id, incarnation] = peer_rows(peer);
+        if self.get(&storage_id)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(PeerLife {
+            storage_id: StorageId(self.number(&storage_id)?),
+            incarnation: Incarnation(self.number(&incarnation)?),
+        }))
+    }
+
+    /// Remembers a life of `peer`, in the place of an earlier one.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_peer(&mut self, peer: NodeId, life: PeerLife) -> Result<(), StorageError> {
+        let [storage_id, incarnation] = peer_rows(peer);
+        self.set(&storage_id, &life.storage_id.to_string())?;
+        self.set(&incarnation, &life.incarnation.to_string())
     }
 
     /// Whether the state's file has been created.
@@ -132,6 +201,11 @@ impl<'t> Meta<'t> {
             .map_err(|error| self.database.error(error))?;
         Ok(())
     }
+}
+
+/// The names of the two rows of a peer.
+fn peer_rows(peer: NodeId) -> [String; 2] {
+    ["storage_id", "incarnation"].map(|what| format!("peer_{peer}_{what}"))
 }
 
 /// Each part of an identity: its name, its value, and what to do where it differs.

@@ -130,6 +130,7 @@ impl Writer {
                 while self.queue.recv().await.is_some() {}
                 break;
             }
+            self.disk.linger().await;
             for write in batch {
                 (write.done)();
             }

@@ -83,13 +83,15 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
 
 fn header() -> impl Strategy<Value = FrameHeader> {
     let ids = (any::<u64>(), 1..=u64::MAX, 1..=u64::MAX, any::<u64>());
-    (ids, counter(), counter(), ".{0,60}", any::<u64>()).prop_map(
-        |(ids, incarnation, sequence, client_address, hlc)| FrameHeader {
+    let lives = prop::collection::vec(any::<u64>().prop_map(Incarnation), 0..=limits::EARLIER_LIVES_MAX);
+    (ids, counter(), lives, counter(), ".{0,60}", any::<u64>()).prop_map(
+        |(ids, incarnation, earlier, sequence, client_address, hlc)| FrameHeader {
             cluster: ids.0,
             from: NodeId(ids.1),
             to: NodeId(ids.2),
             storage_id: StorageId(ids.3),
             incarnation: Incarnation(incarnation),
+            earlier,
             sequence,
             client_address,
             hlc: Hlc(hlc),

@@ -103,7 +103,8 @@ fn a_number_that_could_overflow_is_refused() {
 
 #[test]
 fn everything_over_a_limit_is_refused() {
-    let changes: [fn(&mut pb::Frame); 4] = [
+    let changes: [fn(&mut pb::Frame); 5] = [
+        |frame| frame.earlier = vec![1; limits::EARLIER_LIVES_MAX + 1],
         |frame| frame.messages[0].partition = limits::PARTITIONS_MAX,
         |frame| frame.client_address = "a".repeat(limits::ADDRESS_BYTES_MAX + 1),
         |frame| append_of(frame).entries[0].payload = vec![0; limits::ENTRY_BYTES_MAX + 1].into(),
