@@ -3,6 +3,7 @@
 //! It builds `kapu::env::Env`, as only the binary does besides. It decides nothing about when: that is the nemesis. What ends by itself without
 //! having been made to is kept as a failure, for the checkers.
 
+mod damage;
 mod inspect;
 mod life;
 
@@ -19,6 +20,8 @@ use kapu::types::NodeId;
 use rand::RngExt;
 use tokio::sync::oneshot;
 
+pub use self::damage::Damage;
+use self::damage::{Damaged, Met};
 use crate::options::Options;
 use crate::record::Recorder;
 use crate::trace::Trace;
@@ -50,6 +53,7 @@ struct Inner {
     serve: Serve,
     machines: BTreeMap<u64, Machine>,
     failures: Mutex<Vec<(u64, String)>>,
+    met: Mutex<Met>,
 }
 
 /// One machine: what outlives the process.
@@ -60,6 +64,7 @@ struct Machine {
     clock: SimClock,
     network: SimNetwork,
     life: Mutex<Life>,
+    damage: Mutex<Option<Damaged>>,
 }
 
 /// The process on a machine, and how many there were.
@@ -102,6 +107,7 @@ impl Cluster {
                 clock,
                 network: SimNetwork::new(node, links.clone(), Arc::new(|_| {})),
                 life: Mutex::default(),
+                damage: Mutex::default(),
             };
             (node, machine)
         };
@@ -114,6 +120,7 @@ impl Cluster {
             spawn: spawn.clone(),
             serve,
             failures: Mutex::default(),
+            met: Mutex::default(),
         }))
     }
 
@@ -253,6 +260,10 @@ impl Cluster {
 impl Machine {
     fn lock(&self) -> MutexGuard<'_, Life> {
         self.life.lock().expect("nobody panics while holding it")
+    }
+
+    fn lock_damage(&self) -> MutexGuard<'_, Option<Damaged>> {
+        self.damage.lock().expect("nobody panics while holding it")
     }
 
     const fn place(&self) -> Place {

@@ -83,7 +83,7 @@ pub struct DurableReplica {
     pub last: u64,
     /// (index, term) where each run of equal terms begins, in order, the base before them; empty when that is not known.
     pub runs: Vec<(u64, u64)>,
-    /// Whether the disk was damaged on purpose beyond what the protocol must survive.
+    /// Whether the disk is lost, wiped or rotten, and holds nothing that counts.
     pub spoiled: bool,
 }
 

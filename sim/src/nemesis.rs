@@ -4,6 +4,7 @@
 //! other; each takes back only what it did itself. It draws nothing and decides nothing: a run with the same plan has the same nemesis.
 
 mod coup;
+mod damage;
 mod faults;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use madsim::task::JoinHandle;
 use crate::cluster::Cluster;
 use crate::plan::{Fault, Plan};
 use crate::trace::Trace;
+use crate::world::links::Weather;
 use crate::world::{true_ns, true_sleep};
 
 /// Faults under way.
@@ -128,15 +130,12 @@ impl Evil {
                 reorder,
                 for_ms,
             } => {
-                self.weather(
-                    crate::world::links::Weather {
-                        loss,
-                        duplicate,
-                        reorder,
-                    },
-                    ms(for_ms),
-                )
-                .await;
+                let weather = Weather {
+                    loss,
+                    duplicate,
+                    reorder,
+                };
+                self.weather(weather, ms(for_ms)).await;
             }
             Fault::SlowDisk { node, by_ms, for_ms } => self.slow_disk(node, ms(by_ms), ms(for_ms)).await,
             Fault::StallDisk { node, for_ms } => self.stall_disk(node, ms(for_ms)).await,
@@ -152,6 +151,11 @@ impl Evil {
             Fault::Drift { node, ppm } => self.cluster.clock(node).set_rate(ppm),
             Fault::Coup(coup) => self.coup(&coup).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
+            Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
+            Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
+            Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
+            Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
+            Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
         }
     }
 }

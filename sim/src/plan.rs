@@ -1,11 +1,13 @@
 //! The faults of a run as data, drawn up front: they can be printed, stored, shrunk, and replayed after the code has changed.
 //!
-//! A plan says what happens to whom, when, and for how long; the nemesis does it. No plan goes beyond what the protocol must survive: disks lose
-//! what was not synced, never what was, and monotonic clocks drift within what clients allow for. Wall clocks may be anything: they are for people,
-//! and a step of one must end no lease.
+//! A plan says what happens to whom, when, and for how long; the nemesis does it. No plan goes beyond what the protocol must survive: the disks
+//! of a majority lose what was not synced, never what was, and monotonic clocks drift within what clients allow for. Wall clocks may be anything:
+//! they are for people, and a step of one must end no lease.
 
 mod coup;
 mod draw;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +106,16 @@ pub enum Fault {
     Coup(Coup),
     /// The wall clock jumps, and stays there.
     WallStep { node: u64, by_ms: i64 },
+    /// Syncs write and do not return: what is durable is not known to be.
+    StallSync { node: u64, for_ms: u64 },
+    /// The node stops or dies, and while it is off some bits change of what was durable. Which ones, and how it ends, follows from `luck`.
+    Rot { node: u64, down_ms: u64, luck: u64 },
+    /// The node comes back on an empty disk.
+    Wipe { node: u64, down_ms: u64 },
+    /// The node comes back on a copy of its disk that was made `age_ms` before, in an earlier life. The true one returns after `for_ms`.
+    RollBack { node: u64, age_ms: u64, for_ms: u64 },
+    /// The node comes back on a copy of the disk of `with`. The true one returns after `for_ms`.
+    Swap { node: u64, with: u64, for_ms: u64 },
 }
 
 macro_rules! kinds {
@@ -140,7 +152,7 @@ kinds! {
     RollingRestart "rolling_restart", Cut "cut", Isolate "isolate", Split "split", Ring "ring", Bridge "bridge", Flap "flap",
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
-    Coup "coup", WallStep "wall_step",
+    Coup "coup", WallStep "wall_step", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap",
 }
 
 impl Kind {
@@ -158,7 +170,7 @@ impl Kind {
                 | Self::Delay
                 | Self::Deaf
                 | Self::Coup
-        )
+        ) || self.is_damage()
     }
 
     /// Whether it comes at a pace of its own, whatever else goes wrong.
@@ -166,6 +178,18 @@ impl Kind {
     pub const fn has_own_pace(self) -> bool {
         matches!(self, Self::Coup)
     }
+
+    /// Whether it takes from a disk what was durable. In one run that befalls a minority of the disks at most, and each of them once.
+    #[must_use]
+    pub const fn is_damage(self) -> bool {
+        matches!(self, Self::Rot | Self::Wipe | Self::RollBack | Self::Swap)
+    }
+}
+
+/// How many of `nodes` disks may be damaged in one run.
+#[must_use]
+pub const fn damaged_max(nodes: u64) -> u64 {
+    nodes.saturating_sub(1) / 2
 }
 
 impl Plan {
@@ -190,10 +214,22 @@ impl Plan {
                 plan.options.partitions
             ));
         }
-        match plan.faults.iter().find(|planned| !planned.fault.is_of(&plan.options)) {
-            Some(planned) => Err(format!("{:?} names what does not exist", planned.fault)),
-            None => Ok(plan),
+        if let Some(planned) = plan.faults.iter().find(|planned| !planned.fault.is_of(&plan.options)) {
+            return Err(format!("{:?} names what does not exist", planned.fault));
         }
+        let damaged = plan.damaged();
+        if damaged.len() as u64 > damaged_max(nodes) || damaged.iter().collect::<BTreeSet<_>>().len() < damaged.len() {
+            return Err(format!(
+                "the disks {damaged:?} of {nodes} are damaged; a minority may be, each once"
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// Whose disks it damages, in the order of time.
+    fn damaged(&self) -> Vec<u64> {
+        let damages = self.faults.iter().filter(|planned| planned.fault.kind().is_damage());
+        damages.filter_map(|planned| planned.fault.nodes().next()).collect()
     }
 
     /// The plan as JSON.
@@ -230,7 +266,12 @@ impl Fault {
             | Self::Deaf { node, .. }
             | Self::LateRequests { node, .. }
             | Self::LateReplies { node, .. }
-            | Self::WallStep { node, .. } => (vec![*node], &[]),
+            | Self::WallStep { node, .. }
+            | Self::StallSync { node, .. }
+            | Self::Rot { node, .. }
+            | Self::Wipe { node, .. }
+            | Self::RollBack { node, .. } => (vec![*node], &[]),
+            Self::Swap { node, with, .. } => (vec![*node, *with], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
                 (vec![*from, *to], &[])
             }
@@ -279,6 +320,20 @@ mod tests {
             fall_ms: 1,
         });
         assert!(Plan::from_json(&plan.to_json()).is_err());
+    }
+
+    #[test]
+    fn a_plan_that_damages_more_than_a_minority_of_disks_is_refused() {
+        let mut plan = Plan::draw(1);
+        plan.options.nodes = 5;
+        let wipe = |node| Planned {
+            at_ms: 1,
+            fault: Fault::Wipe { node, down_ms: 1 },
+        };
+        for (nodes, is_fine) in [(vec![1, 2], true), (vec![1, 2, 3], false), (vec![2, 2], false)] {
+            plan.faults = nodes.into_iter().map(wipe).collect();
+            assert_eq!(Plan::from_json(&plan.to_json()).is_ok(), is_fine, "{:?}", plan.faults);
+        }
     }
 
     #[test]

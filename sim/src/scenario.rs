@@ -56,9 +56,10 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     nemesis.stop();
     cluster.heal();
     let patience = Duration::from_millis(options.healing_ms_max);
+    expel(&cluster, patience).await;
     // A node whose disk failed just before may still be on its way out, and is started again when it is gone.
     let all_back = || {
-        cluster.nodes().for_each(|node| cluster.start(node));
+        cluster.core().for_each(|node| cluster.start(node));
         all_led()
     };
     wait_until(patience, all_back).await;
@@ -71,7 +72,7 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     }
 
     let mut ending = Ending {
-        core: cluster.nodes().collect(),
+        core: cluster.core().collect(),
         leaders: cluster.leaders(),
         digests: cluster.digests(),
         unanswered,
@@ -103,6 +104,19 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     }
 }
 
+/// Everybody reaches everybody: a node on a disk that is not its own must be gone soon. Then the right disks are put back.
+async fn expel(cluster: &Cluster, patience: Duration) {
+    let intruders = || {
+        cluster
+            .nodes()
+            .filter(|node| cluster.is_intruder(*node) && cluster.is_alive(*node))
+    };
+    if !wait_until(patience, || intruders().next().is_none()).await {
+        intruders().for_each(|node| cluster.accuse(node, "nobody refused a disk that is not the one it had"));
+    }
+    cluster.nodes().for_each(|node| cluster.put_back(node));
+}
+
 fn setting(plan: &Plan, cluster: &Cluster, spawn: &SimSpawn) -> Setting {
     Setting {
         seed: plan.options.seed,
@@ -116,6 +130,7 @@ fn setting(plan: &Plan, cluster: &Cluster, spawn: &SimSpawn) -> Setting {
 
 fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
     let (seen, disks, carried) = (cluster.recorder().seen(), cluster.disks(), cluster.links().carried());
+    let met = cluster.met();
     let own = [
         ("leader_changes", seen.leader_changes),
         ("truncations", seen.truncations),
@@ -125,6 +140,10 @@ fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
         ("syncs_lost", disks.crashes_with_loss),
         ("sectors_lost", disks.sectors_lost),
         ("disk_errors", disks.errors),
+        ("disks_found_corrupt", met.corrupt),
+        ("disks_refused", met.refused),
+        ("disks_mismatched", met.mismatched),
+        ("damages_spared", met.spared),
         ("datagrams", carried.sent),
         ("datagrams_lost", carried.lost),
         ("datagrams_cut", carried.cut),

@@ -1,7 +1,6 @@
 //! What was committed is on the disks of a quorum when all is over, those of dead nodes counted.
 //!
-//! The disks are read as they are, past every node. A disk that was damaged on purpose beyond what the protocol must survive is given the
-//! benefit of the doubt. What the state machines saved is not looked at: they can be made again from the log.
+//! The disks are read as they are, past every node. A disk that is lost, wiped or rotten, holds nothing: those that remain must. What the state machines saved is not looked at: they can be made again from the log.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +22,7 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
         let term = known.terms.get(&(partition, committed)).copied();
         let disks = || evidence.disks.iter().filter(move |disk| disk.partition == partition);
         let holders = disks()
-            .filter(|disk| disk.spoiled || holds(disk, committed, term))
+            .filter(|disk| !disk.spoiled && holds(disk, committed, term))
             .count();
         let quorum = evidence.nodes / 2 + 1;
         if committed > 0 && u64::try_from(holders).expect("a count fits") < quorum {
@@ -142,12 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_spoiled_disk_has_the_benefit_of_the_doubt() {
+    fn a_lost_disk_counts_for_nothing() {
         let spoiled = DurableReplica {
             spoiled: true,
-            ..disk(2, 0)
+            ..disk(2, 9)
         };
-        assert_eq!(check(&run(vec![disk(1, 4), spoiled, disk(3, 1)])), Ok(()));
+        assert!(check(&run(vec![disk(1, 4), spoiled.clone(), disk(3, 1)])).is_err());
+        assert_eq!(check(&run(vec![disk(1, 4), spoiled, disk(3, 4)])), Ok(()));
     }
 
     #[test]

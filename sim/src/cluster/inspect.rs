@@ -16,7 +16,7 @@ use crate::world::clock::SimClock;
 use crate::world::disk::Platters;
 
 impl Cluster {
-    /// What is durable of every partition on every disk. A disk that cannot be read is a failure of its node.
+    /// What is durable of every partition on every disk. A disk that cannot be read is a failure of its node, unless it was damaged.
     #[must_use]
     pub fn durable(&self) -> Vec<DurableReplica> {
         let mut replicas = Vec::new();
@@ -24,12 +24,25 @@ impl Cluster {
             let copy = self
                 .platters(node)
                 .durable_copy(Trace::new(None).expect("without a file"));
+            if self.is_lost(node) {
+                replicas.extend(self.lost_disk(node));
+                continue;
+            }
             match self.read_disk(node, &copy) {
                 Ok(read) => replicas.extend(read),
                 Err(error) => self.accuse(node, format!("its disk cannot be read: {error}")),
             }
         }
         replicas
+    }
+
+    fn lost_disk(&self, node: u64) -> impl Iterator<Item = DurableReplica> + use<> {
+        (0..self.0.options.partitions).map(move |partition| DurableReplica {
+            node,
+            partition,
+            spoiled: true,
+            ..DurableReplica::default()
+        })
     }
 
     fn read_disk(&self, node: u64, copy: &Platters) -> Result<Vec<DurableReplica>, storage::StorageError> {
@@ -64,10 +77,10 @@ impl Cluster {
         (0..config.partitions).map(replica).collect()
     }
 
-    /// For each partition whose every live replica follows the same leader in the same term: (partition, leader).
+    /// For each partition whose every replica, but for those on lost disks, follows the same leader in the same term: (partition, leader).
     #[must_use]
     pub fn leaders(&self) -> Vec<(u32, u64)> {
-        let statuses: Vec<_> = self.nodes().map(|node| self.status(node)).collect();
+        let statuses: Vec<_> = self.core().map(|node| self.status(node)).collect();
         let agreed = |partition: u32| {
             let mut agreed = None;
             let mut leads = 0;
@@ -99,10 +112,10 @@ impl Cluster {
         digests
     }
 
-    /// Whether every replica has applied everything that any of them has.
+    /// Whether every replica, but for those on lost disks, has applied everything that any of them has.
     #[must_use]
     pub fn is_level(&self) -> bool {
-        let Some(statuses) = self.nodes().map(|node| self.status(node)).collect::<Option<Vec<_>>>() else {
+        let Some(statuses) = self.core().map(|node| self.status(node)).collect::<Option<Vec<_>>>() else {
             return false;
         };
         (0..self.0.options.partitions as usize).all(|partition| {

@@ -1,9 +1,11 @@
 //! How a process on a machine begins, goes on and ends.
 //!
 //! A life that ends by a crash ends at once: its disk and its addresses are gone before its tasks are, so that nothing they do while they are
-//! dropped has any effect. A life that ends by itself is judged here: after a planned disk error that is right, else it is a failure.
+//! dropped has any effect. A life that ends by itself is judged here: after a planned disk error, or on a damaged disk, that is right; else it is
+//! a failure.
 
 use kapu::node::{Node, NodeFailure, StartError};
+use kapu::storage::StorageError;
 use madsim::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -12,9 +14,38 @@ use crate::world::network::{CLIENT_PORT, node_address};
 use crate::world::{true_ns, true_sleep};
 
 /// Why a life ended by itself.
-struct Ended {
+pub(super) struct Ended {
     why: String,
-    is_storage: bool,
+    pub(super) cause: Cause,
+}
+
+/// What a life ended of, as far as it matters whether that was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The disk cannot hold what is on it.
+    Corrupt,
+    /// The disk is another node's.
+    Mismatch,
+    /// The disk failed in another way.
+    Storage,
+    /// Peers refuse this disk.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+impl Cause {
+    const fn of_storage(error: &StorageError) -> Self {
+        match error {
+            StorageError::Corrupt { .. } => Self::Corrupt,
+            StorageError::Mismatch { .. } => Self::Mismatch,
+            StorageError::InUse { .. } | StorageError::Io { .. } => Self::Storage,
+        }
+    }
+
+    const fn is_storage(self) -> bool {
+        matches!(self, Self::Corrupt | Self::Mismatch | Self::Storage)
+    }
 }
 
 impl Cluster {
@@ -129,9 +160,9 @@ impl Cluster {
         drop(machine.platters.boot());
         self.0.links.unbind_all(machine.place());
         let had_error = machine.platters.done().errors > life.errors_before;
-        let Some(Ended { why, is_storage }) = ended else { return };
-        let was_planned = is_storage && had_error;
-        life.power_cycle = was_planned;
+        let Some(Ended { why, cause }) = ended else { return };
+        life.power_cycle = cause.is_storage() && had_error;
+        let was_planned = life.power_cycle || self.is_due(node, cause);
         drop(life);
         self.0.trace.note(true_ns(), "ended", node, why.as_bytes());
         if !was_planned {
@@ -144,11 +175,15 @@ impl Cluster {
 async fn live(cluster: Cluster, node: u64, boot: u64, stop: oneshot::Receiver<()>) {
     let machine = cluster.machine(node);
     let env = cluster.env(machine, boot);
-    let observer = cluster.0.recorder.observer(node, boot);
-    let ended = match Node::start_watched(env, cluster.config(node), Some(observer)).await {
+    // What a node believes on a disk that is not its own binds nobody: it must not be heard.
+    let observer = (!cluster.is_intruder(node)).then(|| cluster.0.recorder.observer(node, boot));
+    let ended = match Node::start_watched(env, cluster.config(node), observer).await {
         Ok(running) => run(&cluster, node, running, stop).await,
         Err(error) => Some(Ended {
-            is_storage: matches!(error, StartError::Storage(_)),
+            cause: match &error {
+                StartError::Storage(error) => Cause::of_storage(error),
+                StartError::Network(_) => Cause::Other,
+            },
             why: format!("it did not start: {error}"),
         }),
     };
@@ -158,6 +193,7 @@ async fn live(cluster: Cluster, node: u64, boot: u64, stop: oneshot::Receiver<()
 /// Serves until the node fails or is told to stop.
 async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receiver<()>) -> Option<Ended> {
     let machine = cluster.machine(node);
+    cluster.note_started(node);
     machine.lock().handle = Some(running.handle());
     let port = cluster.0.links.bind(machine.place(), node_address(node, CLIENT_PORT));
     madsim::task::spawn((cluster.0.serve)(running.handle(), port));
@@ -179,7 +215,11 @@ async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receive
                 () = true_sleep(STOP_MAX) => {}
             }
             Some(Ended {
-                is_storage: matches!(failure, NodeFailure::Storage(_)),
+                cause: match &failure {
+                    NodeFailure::Storage(error) => Cause::of_storage(error),
+                    NodeFailure::Refused(_) => Cause::Refused,
+                    NodeFailure::Panicked(_) | NodeFailure::Unreadable(_) => Cause::Other,
+                },
                 why: failure.to_string(),
             })
         }

@@ -177,6 +177,13 @@ impl Evil {
         platters.ail(|ailment| ailment.is_stalled = false);
     }
 
+    pub(super) async fn stall_sync(&self, node: u64, span: Duration) {
+        let platters = self.cluster.platters(node);
+        platters.ail(|ailment| ailment.lingers = true);
+        true_sleep(span).await;
+        platters.ail(|ailment| ailment.lingers = false);
+    }
+
     /// The node must be gone soon after the sync that failed: to go on would be to trust a disk that has lied.
     pub(super) async fn fail_sync(&self, node: u64, down: Duration) {
         let (cluster, boot) = (&self.cluster, self.cluster.boot(node));

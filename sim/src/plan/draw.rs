@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{Coup, Fall, Fault, Kind, Planned};
+use super::{Coup, Fall, Fault, Kind, Planned, damaged_max};
 use crate::options::Options;
 
 /// The longest step of a wall clock: a day.
@@ -18,15 +18,18 @@ pub(super) fn faults(options: &Options) -> Vec<Planned> {
     let mut faults = coups(options);
     let mut times = rng(options.seed, "plan times");
     let mut at_ms = 500;
-    while let Some(kind) = choose(&mut times, options) {
+    while let Some(kind) = choose(&mut times, options, false) {
         at_ms += times.random_range(1..=2 * options.fault_every_ms);
         if at_ms >= options.faulty_ms {
             break;
         }
         let mut details = rng(options.seed, &format!("plan {} at {at_ms}", kind.name()));
-        let fault = draw(kind, options, &mut details);
+        let Some(fault) = draw(kind, options, &mut details) else {
+            break;
+        };
         faults.push(Planned { at_ms, fault });
     }
+    faults.extend(damages(options));
     faults.sort_by_key(|planned| planned.at_ms);
     faults
 }
@@ -50,11 +53,50 @@ fn coups(options: &Options) -> Vec<Planned> {
     }
 }
 
-/// A kind, by weight. None when nothing may go wrong.
-fn choose(rng: &mut StdRng, options: &Options) -> Option<Kind> {
-    let total: u32 = options.faults.values().sum();
+/// What befalls disks for good, in one of three runs in which it may: a node that stays away leaves less to be broken by others.
+fn damages(options: &Options) -> Vec<Planned> {
+    const ONE_IN: u64 = 3;
+    let mut rng = rng(options.seed, "plan damages");
+    let most = damaged_max(options.nodes);
+    if rng.random_range(0..ONE_IN) > 0 || most == 0 {
+        return Vec::new();
+    }
+    let mut nodes: Vec<u64> = (1..=options.nodes).collect();
+    nodes.shuffle(&mut rng);
+    nodes.truncate(usize::try_from(rng.random_range(1..=most)).unwrap_or_default());
+    let mut damage = |node| {
+        let kind = choose(&mut rng, options, true)?;
+        let at_ms = rng.random_range(500..options.faulty_ms * 3 / 4);
+        let fault = draw_damage(kind, node, options, &mut rng)?;
+        Some(Planned { at_ms, fault })
+    };
+    nodes.into_iter().filter_map(&mut damage).collect()
+}
+
+fn draw_damage(kind: Kind, node: u64, options: &Options, rng: &mut StdRng) -> Option<Fault> {
+    let (down_ms, for_ms, luck) = (span(rng, 10, 4_000), span(rng, 500, 10_000), rng.random());
+    let with = node % options.nodes + 1;
+    let age_ms = span(rng, 100, 5_000);
+    Some(match kind {
+        Kind::Rot => Fault::Rot { node, down_ms, luck },
+        Kind::Wipe => Fault::Wipe { node, down_ms },
+        // Long: only a node that is asked for something on an old disk can do harm.
+        Kind::RollBack => Fault::RollBack {
+            node,
+            age_ms,
+            for_ms: 3 * for_ms,
+        },
+        Kind::Swap => Fault::Swap { node, with, for_ms },
+        _ => return None,
+    })
+}
+
+/// A kind, by weight, of those that damage disks or of the others. None when nothing may go wrong.
+fn choose(rng: &mut StdRng, options: &Options, is_damage: bool) -> Option<Kind> {
+    let kinds = || options.faults.iter().filter(|(kind, _)| kind.is_damage() == is_damage);
+    let total: u32 = kinds().map(|(_, weight)| weight).sum();
     let mut left = rng.random_range(0..total.max(1));
-    for (&kind, &weight) in &options.faults {
+    for (&kind, &weight) in kinds() {
         match left.checked_sub(weight) {
             Some(rest) => left = rest,
             None => return Some(kind),
@@ -63,13 +105,13 @@ fn choose(rng: &mut StdRng, options: &Options) -> Option<Kind> {
     None
 }
 
-fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Fault {
+fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
     let node = rng.random_range(1..=options.nodes);
     let (from, to) = pair(options.nodes, rng);
     let down_ms = span(rng, 10, 4_000);
     let for_ms = span(rng, 50, 5_000);
     let small = span(rng, 1, 400);
-    match kind {
+    Some(match kind {
         Kind::Crash => Fault::Crash { node, down_ms },
         Kind::CrashTwice => Fault::CrashTwice {
             node,
@@ -108,12 +150,7 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Fault {
             by_ms: small,
             for_ms,
         },
-        Kind::Weather => Fault::Weather {
-            loss: rng.random_range(0..=150),
-            duplicate: rng.random_range(0..=150),
-            reorder: rng.random_range(0..=300),
-            for_ms,
-        },
+        Kind::Weather => weather(for_ms, rng),
         Kind::SlowDisk => Fault::SlowDisk {
             node,
             by_ms: span(rng, 1, 150),
@@ -130,6 +167,18 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Fault {
         Kind::LateRequests | Kind::LateReplies => late(kind == Kind::LateReplies, node, small, for_ms),
         Kind::Coup => Fault::Coup(coup(options, rng)),
         Kind::WallStep => step(node, rng),
+        Kind::StallSync => Fault::StallSync { node, for_ms },
+        Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
+    })
+}
+
+/// Every datagram may suffer, a few of them do.
+fn weather(for_ms: u64, rng: &mut StdRng) -> Fault {
+    Fault::Weather {
+        loss: rng.random_range(0..=150),
+        duplicate: rng.random_range(0..=150),
+        reorder: rng.random_range(0..=300),
+        for_ms,
     }
 }
 

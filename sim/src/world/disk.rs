@@ -5,7 +5,7 @@
 //! Time is charged in [`Disk::pace`], which storage awaits before each commit: a slow disk is slow there, a stalled one never returns.
 //!
 //! A sync that fails loses what it was to save: the node that goes on from there must be a machine that was started anew, because no system
-//! says what a cache holds after that. Bytes that were durable once are never damaged here.
+//! says what a cache holds after that. What was durable is damaged only on purpose: bits rot, or another image takes its place.
 
 mod file;
 
@@ -30,6 +30,9 @@ const STALL_LOOK: Duration = Duration::from_millis(20);
 /// In a crash, this part of the sectors that were not synced survives: drawn once for each crash.
 const SURVIVAL: [f64; 4] = [0.0, 0.5, 0.9, 1.0];
 
+/// Of the sectors that hold anything, this part rots: drawn once for each rot. A file has a few hundred.
+const ROT_SHARE: [f64; 4] = [0.003, 0.01, 0.03, 0.3];
+
 /// What is wrong with a disk at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ailment {
@@ -37,6 +40,8 @@ pub struct Ailment {
     pub slow_by: Duration,
     /// Nothing moves.
     pub is_stalled: bool,
+    /// Syncs write and do not return.
+    pub lingers: bool,
     /// Writes fail for want of space.
     pub is_full: bool,
     /// The next sync fails.
@@ -54,6 +59,17 @@ pub struct Done {
     pub crashes_with_loss: u64,
     /// Sectors that were lost in crashes.
     pub sectors_lost: u64,
+}
+
+/// What is durable on a disk, as a copy of it.
+#[derive(Clone, Default)]
+pub struct Image(BTreeMap<String, Vec<u8>>);
+
+impl Image {
+    /// What each file holds.
+    pub fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Vec::as_slice)
+    }
 }
 
 /// What outlives the process. Clones are the same platters.
@@ -131,6 +147,34 @@ impl Platters {
         self.lock().done
     }
 
+    /// A copy of what is durable.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        let state = self.lock();
+        let durable = |(name, file): (&String, &FileState)| (name.clone(), file.durable().to_vec());
+        Image(state.files.iter().map(durable).collect())
+    }
+
+    /// Puts another image in the place of all that is there. Every handle is dead.
+    pub fn replace(&self, image: Image) {
+        let mut state = self.lock();
+        state.boot += 1;
+        state.files = image.0.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
+        let (trace, node) = (state.trace.clone(), state.node);
+        trace.note(true_ns(), "replaced", node, b"");
+    }
+
+    /// Changes some bits of what is durable, and returns in how many sectors. Call it while the power is off.
+    pub fn rot(&self, luck: u64) -> u64 {
+        let mut state = self.lock();
+        let mut rng = kapu::env::rng(luck, "rot");
+        let share = ROT_SHARE[rng.random_range(0..ROT_SHARE.len())];
+        let rotten = state.files.values_mut().map(|file| file.rot(share, &mut rng)).sum();
+        let (trace, node) = (state.trace.clone(), state.node);
+        trace.note(true_ns(), "rot", node, &u64::to_le_bytes(rotten));
+        rotten
+    }
+
     /// A healthy copy that holds what is durable here and nothing else, for the inspection at the end of a run.
     #[must_use]
     pub fn durable_copy(&self, trace: Trace) -> Self {
@@ -203,6 +247,14 @@ impl Disk for SimDisk {
                 if let Some(took) = self.draw_pace() {
                     return true_sleep(took).await;
                 }
+                true_sleep(STALL_LOOK).await;
+            }
+        })
+    }
+
+    fn linger(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while self.alive().is_ok_and(|state| state.ailment.lingers) {
                 true_sleep(STALL_LOOK).await;
             }
         })

@@ -23,6 +23,18 @@ pub(super) struct FileState {
     view: Vec<u8>,
     /// Everything since the last sync, for the trace.
     written: Xxh3,
+    /// Where each of the last two syncs wrote: offset and length.
+    fresh: [Vec<(usize, usize)>; 2],
+}
+
+impl From<Vec<u8>> for FileState {
+    fn from(durable: Vec<u8>) -> Self {
+        Self {
+            view: durable.clone(),
+            durable,
+            ..Self::default()
+        }
+    }
 }
 
 enum Pending {
@@ -62,20 +74,43 @@ impl FileState {
         Lost(lost)
     }
 
+    /// What is durable.
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
     /// A file that holds what is durable in this one.
     pub fn durable_copy(&self) -> Self {
-        Self {
-            durable: self.durable.clone(),
-            view: self.durable.clone(),
-            ..Self::default()
+        self.durable.clone().into()
+    }
+
+    /// Flips a bit in each of about this part of the sectors that hold anything; returns in how many. What was written last is spared: nobody
+    /// could tell its rot from a write that the power cut short.
+    pub fn rot(&mut self, share: f64, rng: &mut StdRng) -> u64 {
+        let mut rotten = 0;
+        for (at, sector) in (0..).step_by(SECTOR).zip(self.durable.chunks_mut(SECTOR)) {
+            let is_fresh = |(from, length): &(usize, usize)| *from < at + SECTOR && at < from + length;
+            let is_spared = sector.iter().all(|byte| *byte == 0) || self.fresh.iter().flatten().any(is_fresh);
+            if !is_spared && rng.random_bool(share) {
+                let byte = rng.random_range(0..sector.len());
+                sector[byte] ^= 1 << rng.random_range(0..u8::BITS);
+                rotten += 1;
+            }
         }
+        self.view.clone_from(&self.durable);
+        rotten
     }
 
     fn sync(&mut self) -> u64 {
+        self.fresh.swap(0, 1);
+        self.fresh[1].clear();
         for pending in self.pending.drain(..) {
             match pending {
                 Pending::SetLen(len) => self.durable.resize(len, 0),
-                Pending::Write(offset, data) => write_at(&mut self.durable, offset, &data),
+                Pending::Write(offset, data) => {
+                    self.fresh[1].push((offset, data.len()));
+                    write_at(&mut self.durable, offset, &data);
+                }
             }
         }
         let written = self.written.digest();

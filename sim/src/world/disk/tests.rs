@@ -73,3 +73,56 @@ fn a_full_disk_takes_nothing_until_there_is_space() {
     platters.heal();
     file.write(0, b"x").unwrap();
 }
+
+/// Bytes of one file in which three sectors were synced one after the other, and a fourth left empty.
+fn three_syncs(platters: &Platters) -> Vec<u8> {
+    let file = platters.boot().open("f").unwrap();
+    file.set_len(4 * SECTOR as u64).unwrap();
+    for sector in 0..3 {
+        file.write(sector * SECTOR as u64, &[7; SECTOR]).unwrap();
+        file.sync_data().unwrap();
+    }
+    content(platters)
+}
+
+fn content(platters: &Platters) -> Vec<u8> {
+    let file = platters.boot().open("f").unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn rot_changes_what_is_old_and_in_use_and_nothing_else() {
+    let mut rotten = 0;
+    for luck in 0..200 {
+        let platters = platters(1);
+        let before = three_syncs(&platters);
+        let sectors = platters.rot(luck);
+        let after = content(&platters);
+        let bits: u32 = before.iter().zip(&after).map(|(a, b)| (a ^ b).count_ones()).sum();
+        assert_eq!(u64::from(bits), sectors, "a bit in each");
+        assert_eq!(
+            before[SECTOR..],
+            after[SECTOR..],
+            "what was written last, and what is empty"
+        );
+        rotten += sectors;
+    }
+    assert!(rotten > 0);
+}
+
+#[test]
+fn another_image_takes_the_place_of_everything_that_is_there() {
+    let platters = platters(1);
+    let before = three_syncs(&platters);
+    let image = platters.image();
+    let file = platters.boot().open("f").unwrap();
+    file.write(0, b"later").unwrap();
+    file.sync_data().unwrap();
+    platters.replace(image);
+    assert!(file.sync_data().is_err(), "the handle is dead");
+    assert_eq!(content(&platters), before);
+    platters.replace(Image::default());
+    assert_eq!(platters.boot().open("f").unwrap().len().unwrap(), 0);
+}
