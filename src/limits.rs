@@ -107,6 +107,8 @@ pub const FRAME_MESSAGES_MAX: usize = 8 * 1024;
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// The greatest term, index, round, sequence or incarnation that is taken from a peer: one more never overflows.
 pub const COUNTER_MAX: u64 = u64::MAX / 2;
+/// The most earlier lives that a node knows of itself, and says in every frame. A peer that met none of them takes a later count for granted.
+pub const EARLIER_LIVES_MAX: usize = 8;
 /// The most nodes, members or not, of which a node keeps where they say they are.
 pub const PEERS_HEARD_MAX: usize = 64;
 /// The most messages that wait for one peer. Past it they are dropped: Raft sends again.

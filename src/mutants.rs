@@ -84,6 +84,7 @@ mutants! {
     DamageIgnored, "damage-ignored", "What is read from a disk is not compared with its checksums.";
     PeersForgotten, "peers-forgotten", "Which disk a peer had is known only as long as the process runs (KAFKA-14077: an empty disk votes again).";
     PeerDiskIgnored, "peer-disk-ignored", "A peer is heard whatever disk it has, wiped or rolled back.";
+    LivesOnlyCounted, "lives-only-counted", "A disk that was rolled back is refused only until it has started often enough.";
     RowsWithoutMark, "rows-without-mark", "Rows are saved and their applied index is not (etcd: consistent index).";
     MarkWithoutRows, "mark-without-rows", "The applied index is saved and removed rows are not.";
     // Locks.

@@ -17,7 +17,7 @@ use crate::hlc::{Hlc, SharedHybridClock, TooFarAhead};
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::storage::{PeerLife, RememberPeer};
-use crate::types::NodeId;
+use crate::types::{Incarnation, NodeId};
 use crate::wire::frame::cluster_hash;
 use crate::wire::{FrameHeader, decode_frame};
 
@@ -258,7 +258,7 @@ impl State {
         let known = self.peers.entry(from).or_default();
         let latest = known.met.or(known.durable);
         if let Some(latest) = latest.filter(|_| !mutants::on(Mutant::PeerDiskIgnored)) {
-            compare(from, latest, life)?;
+            compare(from, latest, life, &header.earlier)?;
         }
         if known.address.as_ref() != Some(&header.client_address) {
             known.address = Some(header.client_address.clone());
@@ -273,8 +273,11 @@ impl State {
     }
 }
 
-/// Whether `now` may be a life of the node that was last met as `latest`.
-fn compare(node: NodeId, latest: PeerLife, now: PeerLife) -> Result<(), String> {
+/// Whether `now`, after the lives `earlier`, may be a life of the node that was last met as `latest`: a later one, on a disk that remembers that.
+fn compare(node: NodeId, latest: PeerLife, now: PeerLife, earlier: &[Incarnation]) -> Result<(), String> {
+    if now == latest {
+        return Ok(());
+    }
     if now.storage_id != latest.storage_id {
         return Err(format!(
             "{DISK_OF_NODE} {node} was swapped or wiped: its id was {:016x} and is {:016x}",
@@ -282,9 +285,11 @@ fn compare(node: NodeId, latest: PeerLife, now: PeerLife) -> Result<(), String> 
         ));
     }
     let (before, starts) = (latest.incarnation.starts(), now.incarnation.starts());
-    if now != latest && starts <= before {
+    let is_other = |life: &&Incarnation| life.starts() == before && **life != latest.incarnation;
+    let is_forgotten = earlier.iter().find(is_other).is_some() && !mutants::on(Mutant::LivesOnlyCounted);
+    if starts <= before || is_forgotten {
         return Err(format!(
-            "{DISK_OF_NODE} {node} was rolled back: it had started {before} times, and this is another start, its number {starts}"
+            "{DISK_OF_NODE} {node} was rolled back: it had started {before} times, and on what it has now {starts} times, but not the same"
         ));
     }
     Ok(())

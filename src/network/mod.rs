@@ -41,6 +41,8 @@ pub struct Identity {
     pub storage_id: StorageId,
     /// How often it has started on that.
     pub incarnation: Incarnation,
+    /// The lives before.
+    pub earlier: Vec<Incarnation>,
     /// Where clients reach it.
     pub client_address: String,
     /// Where its peers reach it.

@@ -155,6 +155,7 @@ impl Sender {
             storage_id: identity.storage_id,
             incarnation: identity.incarnation,
             sequence: 0,
+            earlier: identity.earlier.clone(),
             client_address: identity.client_address.clone(),
             peer_address: identity.peer_address.clone(),
             hlc: Hlc(0),

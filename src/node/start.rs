@@ -22,7 +22,7 @@ use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::snapshots::SnapshotShared;
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
 use crate::raft::{self, DurableLog, EntryReader, Membership, Message, Position, Raft};
-use crate::storage::{self, LogStore, PeerLife, RememberPeer, StateMark, StorageError};
+use crate::storage::{self, LogStore, PeerLife, RememberPeer, RememberRefusal, StateMark, StorageError};
 use crate::types::{Index, NodeId, PartitionId};
 
 impl Node {
@@ -46,6 +46,7 @@ impl Node {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, &failure)?;
         let identity = identity(&config, &opened);
+        let on_refused = refused(&failure, opened.remember_refusal);
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
@@ -58,7 +59,7 @@ impl Node {
         let roster = Arc::new(NodeRoster::new(
             config.node_id,
             config.partitions,
-            Peers::new(&env, &identity, &refused(&failure), &hybrid),
+            Peers::new(&env, &identity, &on_refused, &hybrid),
             failure.clone(),
         ));
         let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
@@ -136,6 +137,7 @@ fn identity(config: &NodeConfig, opened: &storage::Opened) -> network::Identity 
         node_id: config.node_id,
         storage_id: opened.storage_id,
         incarnation: opened.incarnation,
+        earlier: opened.earlier.clone(),
         client_address: config.client_address.clone(),
         peer_address: config.peer_address.clone(),
     }
@@ -188,15 +190,17 @@ fn until_dropped(mut stopped: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
     Box::pin(async move { drop(stopped.changed().await) })
 }
 
-/// A peer that does not know this node's disk stops the node: it might vote twice, or have forgotten what it acknowledged. So does one that
-/// knows that this node was removed.
-fn refused(failure: &FailureCell) -> RefusalHandler {
+/// A peer that does not know this node's disk stops the node, now and at every later start: it might vote twice, or have forgotten what it
+/// acknowledged. So does one that knows that this node was removed, for now.
+fn refused(failure: &FailureCell, remember: RememberRefusal) -> RefusalHandler {
     let cell = failure.clone();
     Arc::new(move |peer, reason| {
         if is_about_removal(&reason) {
             cell.set(NodeFailure::Removed);
         } else if is_about_disk(&reason) {
-            cell.set(NodeFailure::Refused(format!("node {peer} says: {reason}")));
+            let words = format!("node {peer} says: {reason}");
+            remember(words.clone());
+            cell.set(NodeFailure::Refused(words));
         }
     })
 }

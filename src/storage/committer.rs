@@ -30,6 +30,8 @@ pub(super) enum Job {
     Compact(PartitionId, Position),
     /// Keep which life of a peer was met.
     Meet(NodeId, PeerLife, Completion),
+    /// Keep why peers refuse this disk.
+    Refused(String),
 }
 
 /// What has been committed since the start.
@@ -114,6 +116,7 @@ pub(super) struct Committer {
     encoder: Encoder,
     batch: Vec<LogWrite>,
     met: Vec<(NodeId, PeerLife, Completion)>,
+    refusal: Option<String>,
     /// Taken from the queue, but for the next batch.
     held: Option<Job>,
     _closed: oneshot::Sender<()>,
@@ -140,6 +143,7 @@ impl Committer {
             encoder: Encoder::new(),
             batch: Vec::new(),
             met: Vec::new(),
+            refusal: None,
             held: None,
             _closed: closed,
         }
@@ -183,7 +187,7 @@ impl Committer {
         if !self.batch.is_empty() {
             self.commit().await?;
         }
-        if !self.met.is_empty() {
+        if !self.met.is_empty() || self.refusal.is_some() {
             self.remember().await?;
         }
         if self.collector.is_due() {
@@ -204,6 +208,10 @@ impl Committer {
             Job::Compact(partition, through) => self.compact(partition, through),
             Job::Meet(peer, life, done) => {
                 self.met.push((peer, life, done));
+                Ok(())
+            }
+            Job::Refused(reason) => {
+                self.refusal = Some(reason);
                 Ok(())
             }
         }
@@ -266,11 +274,11 @@ impl Committer {
 
 /// What is rare enough for a commit of its own.
 impl Committer {
-    /// Keeps which lives of peers were met.
+    /// Keeps which lives of peers were met, and that they refuse this disk.
     async fn remember(&mut self) -> Result<(), StorageError> {
         self.disk.pace().await;
-        self.file
-            .remember(self.met.iter().map(|(peer, life, _)| (*peer, *life)))?;
+        let met = self.met.iter().map(|(peer, life, _)| (*peer, *life));
+        self.file.remember(met, self.refusal.take().as_deref())?;
         self.disk.linger().await;
         self.met.drain(..).for_each(|(.., done)| done());
         Ok(())

@@ -50,6 +50,9 @@ pub struct PeerLife {
 /// Makes durable which life of a peer was met, and then calls the completion. Never blocks. Does not keep the store open.
 pub type RememberPeer = Arc<dyn Fn(NodeId, PeerLife, Completion) + Send + Sync>;
 
+/// Makes durable why peers refuse this disk. Never blocks. It is written before the store is closed.
+pub type RememberRefusal = Arc<dyn Fn(String) + Send + Sync>;
+
 /// Called once, with the first error, from whichever thread met it.
 pub type FailureHandler = Arc<dyn Fn(StorageError) + Send + Sync>;
 

@@ -16,7 +16,7 @@ use super::redb::log_file::LogFile;
 use super::redb::meta::Meta;
 use super::redb::state::RedbState;
 use super::redb::{LOG_FILE, STATE_FILE, state_file};
-use super::{Counters, FailureHandler, LogStore, PeerLife, RememberPeer, StateStore, StorageError};
+use super::{Counters, FailureHandler, LogStore, PeerLife, RememberPeer, RememberRefusal, StateStore, StorageError};
 use crate::clock::BoxFuture;
 use crate::env::Env;
 use crate::limits;
@@ -76,10 +76,14 @@ pub struct Opened {
     pub storage_id: StorageId,
     /// The life that begins now.
     pub incarnation: Incarnation,
+    /// The lives before that, in order, as far as they are known.
+    pub earlier: Vec<Incarnation>,
     /// The latest life of each peer that was ever met.
     pub peers: BTreeMap<NodeId, PeerLife>,
     /// Keeps such lives.
     pub remember_peer: RememberPeer,
+    /// Keeps why peers refuse this disk: it will not be opened again.
+    pub remember_refusal: RememberRefusal,
     /// Who belonged to the cluster when the directory was created, whatever is said today.
     pub initial_membership: Membership,
     /// Completes when every handle on `log` and `state`, snapshots too, is gone, what they were given is written, and both files are closed.
@@ -138,10 +142,12 @@ pub fn open_with(
     Ok(Opened {
         log_counters: log.counters(),
         remember_peer: log.remember_peer(),
+        remember_refusal: log.remember_refusal(),
         log: Arc::new(log),
         state: Arc::new(state),
         storage_id: start.storage_id,
         incarnation: start.incarnation,
+        earlier: start.earlier,
         peers: start.peers,
         initial_membership: start.initial_membership,
         closed: Box::pin(async move {
@@ -156,6 +162,7 @@ pub fn open_with(
 struct Start {
     storage_id: StorageId,
     incarnation: Incarnation,
+    earlier: Vec<Incarnation>,
     peers: BTreeMap<NodeId, PeerLife>,
     initial_membership: Membership,
     has_state: bool,
@@ -169,8 +176,14 @@ fn start_log(env: &Env, log: &NamedDatabase, identity: &Identity) -> Result<Star
             meta.create(identity, StorageId(env.rng("storage id").random()))?;
             meta.set_initial_membership(&identity.membership)?;
         }
+        if let Some(reason) = meta.refusal()? {
+            return Err(log.mismatch(format!(
+                "is not what this node had when its peers last met it ({reason}); restore the disk that it had, or replace the node"
+            )));
+        }
         Start {
             storage_id: meta.check(identity)?,
+            earlier: meta.lives()?,
             incarnation: meta.count_start(env.rng("incarnation").random())?,
             initial_membership: meta.initial_membership()?,
             peers: known_peers(&meta)?,

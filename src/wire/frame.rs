@@ -17,7 +17,9 @@ use crate::types::{Incarnation, NodeId, PartitionId, StorageId};
 pub use super::message::message_bytes_max;
 
 /// The most bytes that a header takes in a frame.
-pub const HEADER_BYTES_MAX: usize = 2 * limits::ADDRESS_BYTES_MAX + 80;
+pub const HEADER_BYTES_MAX: usize = 2 * limits::ADDRESS_BYTES_MAX + limits::EARLIER_LIVES_MAX * LIFE_BYTES + 96;
+/// The bytes of one earlier life.
+const LIFE_BYTES: usize = 8;
 
 /// Who sends a frame to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct FrameHeader {
     pub storage_id: StorageId,
     /// How often the sender has started on it.
     pub incarnation: Incarnation,
+    /// Its lives before; at most [`limits::EARLIER_LIVES_MAX`].
+    pub earlier: Vec<Incarnation>,
     /// Grows by one with each frame to this receiver.
     pub sequence: u64,
     /// Where clients reach the sender; at most [`limits::ADDRESS_BYTES_MAX`] bytes.
@@ -77,6 +81,7 @@ pub fn encode_frame(header: &FrameHeader, messages: &[(PartitionId, Message)]) -
         to: header.to.0,
         storage_id: header.storage_id.0,
         incarnation: header.incarnation.0,
+        earlier: header.earlier.iter().map(|life| life.0).collect(),
         sequence: header.sequence,
         client_address: header.client_address.clone(),
         peer_address: header.peer_address.clone(),
@@ -119,6 +124,7 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
         to: NodeId(0),
         storage_id: StorageId(0),
         incarnation: Incarnation(0),
+        earlier: Vec::new(),
         sequence: 0,
         client_address: String::new(),
         peer_address: String::new(),
@@ -135,7 +141,8 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
             5 => header.incarnation = Incarnation(counter("an incarnation", field)?),
             6 => header.sequence = counter("a sequence number", field)?,
             7 => client_address = field.text()?,
-            10 => peer_address = field.text()?,
+            10 => header.earlier = decode_lives(field.bytes()?)?,
+            11 => peer_address = field.text()?,
             9 => header.hlc = Hlc(field.fixed64()?),
             _ => {}
         }
@@ -150,4 +157,20 @@ fn decode_header(bytes: &[u8]) -> Result<FrameHeader, DecodeError> {
     client_address.clone_into(&mut header.client_address);
     peer_address.clone_into(&mut header.peer_address);
     Ok(header)
+}
+
+fn decode_lives(bytes: &[u8]) -> Result<Vec<Incarnation>, DecodeError> {
+    let (lives, rest) = bytes.as_chunks::<LIFE_BYTES>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Malformed("a part of a life"));
+    }
+    check_limit(
+        "the number of earlier lives",
+        lives.len() as u64,
+        limits::EARLIER_LIVES_MAX as u64,
+    )?;
+    Ok(lives
+        .iter()
+        .map(|life| Incarnation(u64::from_le_bytes(*life)))
+        .collect())
 }

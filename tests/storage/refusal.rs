@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use kapu::env::Disk;
+use kapu::limits;
 use kapu::raft::Membership;
 use kapu::storage::file::FileDisk;
 use kapu::storage::{self, Identity, Opened, PeerLife, StateMark, StorageError};
@@ -89,6 +90,35 @@ fn a_directory_that_only_counted_its_starts_goes_on_counting_above_that() {
     assert!(opened.incarnation > Incarnation(7), "{}", opened.incarnation);
     assert!(opened.peers.is_empty(), "and it knows of no peer");
     close(opened);
+}
+
+#[test]
+fn the_latest_lives_are_remembered() {
+    let directory = written();
+    let mut lives = Vec::new();
+    for _ in 0..=limits::EARLIER_LIVES_MAX {
+        let opened = open(directory.path(), &identity(2)).unwrap();
+        lives.push(opened.incarnation);
+        close(opened);
+    }
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    assert_eq!(opened.earlier, lives[1..]);
+    close(opened);
+}
+
+#[test]
+fn a_disk_that_peers_refused_is_refused_at_the_next_start() {
+    let directory = written();
+    let opened = open(directory.path(), &identity(2)).unwrap();
+    (opened.remember_refusal)("node 2 says: it was rolled back".to_owned());
+    close(opened);
+    for _ in 0..2 {
+        let message = refused(directory.path(), &identity(2));
+        assert!(
+            message.contains("node 2 says") && message.contains("restore the disk"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -300,6 +300,7 @@ fn frame() -> Bytes {
         to: NodeId(2),
         storage_id: StorageId(77),
         incarnation: Incarnation(4),
+        earlier: vec![Incarnation(3); 2],
         sequence: 500,
         client_address: "127.0.0.1:2070".to_owned(),
         peer_address: "127.0.0.1:2071".to_owned(),

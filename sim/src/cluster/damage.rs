@@ -30,8 +30,6 @@ pub(super) struct Damaged {
     damage: Damage,
     /// What its operator will put back.
     original: Option<Image>,
-    /// Peers have refused it.
-    is_refused: bool,
 }
 
 /// Whether a file holds what nobody wrote there, by redb's own word and not by that of the node.
@@ -155,11 +153,7 @@ impl Cluster {
     }
 
     fn damage(&self, node: u64, damage: Damage, original: Option<Image>) {
-        *self.machine(node).lock_damage() = Some(Damaged {
-            damage,
-            original,
-            is_refused: false,
-        });
+        *self.machine(node).lock_damage() = Some(Damaged { damage, original });
     }
 
     fn note_met(&self, change: impl FnOnce(&mut Met)) {
@@ -174,11 +168,8 @@ impl Cluster {
                 self.note_met(|met| met.corrupt += 1);
                 true
             }
-            (Some(Damage::Wiped | Damage::RolledBack), Cause::Refused) => {
+            (Some(Damage::Wiped | Damage::RolledBack), Cause::Refused | Cause::Mismatch) => {
                 self.note_met(|met| met.refused += 1);
-                if let Some(damaged) = self.machine(node).lock_damage().as_mut() {
-                    damaged.is_refused = true;
-                }
                 true
             }
             (Some(Damage::Swapped), Cause::Mismatch) => {
@@ -187,13 +178,6 @@ impl Cluster {
             }
             _ => false,
         }
-    }
-
-    /// Whether peers have refused the disk that is in a machine: its operator does not try that one again. A copy that is started again and again
-    /// would come to know of as many starts as its peers do, and then be taken for the true one.
-    pub(super) fn is_refused(&self, node: u64) -> bool {
-        let damaged = self.machine(node).lock_damage();
-        damaged.as_ref().is_some_and(|damaged| damaged.is_refused)
     }
 
     /// A life has opened its disk.

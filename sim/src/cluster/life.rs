@@ -53,7 +53,7 @@ impl Cluster {
     pub fn start(&self, node: u64) {
         let machine = self.machine(node);
         let mut life = machine.lock();
-        if life.phase != Phase::Off || self.is_refused(node) {
+        if life.phase != Phase::Off {
             return;
         }
         if life.power_cycle {

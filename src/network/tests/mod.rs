@@ -123,6 +123,7 @@ fn identity(node: u64) -> Identity {
         node_id: NodeId(node),
         storage_id: StorageId(100 + node),
         incarnation: Incarnation::new(3, 7),
+        earlier: vec![Incarnation::new(1, 5), Incarnation::new(2, 6)],
         client_address: format!("client-{node}:2070"),
         peer_address: format!("peer-{node}:2071"),
     }

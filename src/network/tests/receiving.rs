@@ -88,6 +88,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         to: NodeId(1),
         storage_id: identity.storage_id,
         incarnation: identity.incarnation,
+        earlier: identity.earlier,
         sequence: 1,
         client_address: identity.client_address,
         peer_address: identity.peer_address,
@@ -99,6 +100,30 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         ..message(header.to.0, 5)
     };
     crate::wire::encode_frame(&header, &[(PartitionId(4), message)])
+}
+
+/// As after so many more starts.
+fn restart(header: &mut crate::wire::FrameHeader, times: u64) {
+    for _ in 0..times {
+        header.earlier.push(header.incarnation);
+        header.incarnation = header.incarnation.next(1);
+    }
+}
+
+/// Symptom: a node on an old copy of its disk was refused, started again and again, and was welcome once it had started as often as its
+/// peers remembered. Cause: lives were only counted. Fix: a node says which lives its disk knows.
+#[test]
+fn a_disk_that_has_forgotten_a_life_is_refused_however_often_it_starts() {
+    let (inbound, _) = inbound();
+    let from_a_copy = |header: &mut crate::wire::FrameHeader, times| {
+        (header.incarnation, header.earlier) = (Incarnation::new(2, 6), vec![Incarnation::new(1, 5)]);
+        restart(header, times);
+    };
+    for times in 1..5 {
+        let told = refusal(&inbound, |header| from_a_copy(header, times));
+        assert!(told.contains("rolled back") && is_about_disk(&told), "{told}");
+    }
+    inbound.receive(frame_of_two(|header| restart(header, 3))).unwrap();
 }
 
 fn refusal(inbound: &Inbound, change: impl FnOnce(&mut crate::wire::FrameHeader)) -> String {
@@ -171,9 +196,7 @@ fn nothing_of_a_new_life_is_handed_on_before_the_disk_knows_of_it() {
     inbound.receive(frame_of_two(|_| {})).unwrap();
     assert_eq!(delivered.0.lock().unwrap().len(), 1);
     let next = Incarnation::new(4, 1);
-    inbound
-        .receive(frame_of_two(|header| header.incarnation = next))
-        .unwrap();
+    inbound.receive(frame_of_two(|header| restart(header, 1))).unwrap();
     assert_eq!(delivered.0.lock().unwrap().len(), 1, "the next life is as new");
     refusal(&inbound, |_| {});
     memory.sync();
@@ -208,7 +231,7 @@ fn a_peer_with_another_or_an_older_disk_is_refused_also_after_a_restart() {
 fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
     let (inbound, _) = inbound();
     let restarted = frame_of_two(|header| {
-        header.incarnation = Incarnation::new(4, 0);
+        restart(header, 1);
         header.client_address = "moved:1".to_owned();
     });
     inbound.receive(restarted).unwrap();

@@ -10,7 +10,7 @@ use super::log_file::{LogFile, slot};
 use crate::env::Env;
 use crate::raft::{Entry, Position};
 use crate::storage::committer::{Committer, Counters, Job};
-use crate::storage::{FailureHandler, LogStore, LogWrite, Recovered, RememberPeer, StorageError};
+use crate::storage::{FailureHandler, LogStore, LogWrite, Recovered, RememberPeer, RememberRefusal, StorageError};
 use crate::types::{Index, PartitionId};
 
 /// The logs of all partitions of a node, in `log.redb`.
@@ -65,6 +65,17 @@ impl RedbLog {
         Arc::new(move |peer, life, done| {
             if let Some(queue) = queue.upgrade() {
                 drop(queue.send(Job::Meet(peer, life, done)));
+            }
+        })
+    }
+
+    /// How a refusal is made durable: by the committer, as long as the store is in use.
+    #[must_use]
+    pub fn remember_refusal(&self) -> RememberRefusal {
+        let queue = self.queue.downgrade();
+        Arc::new(move |reason| {
+            if let Some(queue) = queue.upgrade() {
+                drop(queue.send(Job::Refused(reason)));
             }
         })
     }

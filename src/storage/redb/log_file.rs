@@ -91,16 +91,23 @@ impl LogFile {
         self.database.commit(transaction)
     }
 
-    /// Makes durable which lives of peers were met.
+    /// Makes durable which lives of peers were met, and why peers refuse this disk, if they do.
     ///
     /// # Errors
     /// As [`LogFile::append`].
-    pub fn remember(&self, peers: impl Iterator<Item = (NodeId, PeerLife)>) -> Result<(), StorageError> {
+    pub fn remember(
+        &self,
+        peers: impl Iterator<Item = (NodeId, PeerLife)>,
+        refusal: Option<&str>,
+    ) -> Result<(), StorageError> {
         let transaction = self.database.begin_write()?;
         {
             let mut meta = Meta::open(&self.database, &transaction)?;
             for (peer, life) in peers {
                 meta.set_peer(peer, life)?;
+            }
+            if let Some(reason) = refusal {
+                meta.set_refusal(reason)?;
             }
         }
         self.database.commit(transaction)

@@ -10,6 +10,7 @@ use std::fmt::Display;
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use super::database::NamedDatabase;
+use crate::limits;
 use crate::raft::Membership;
 use crate::storage::{Identity, PeerLife, StorageError};
 use crate::types::{Incarnation, NodeId, StorageId};
@@ -21,6 +22,11 @@ const FORMAT: u64 = 2;
 const STATE_CREATED: &str = "state_created";
 /// In the log's file: who belonged to the cluster when it was created, in hexadecimal.
 const INITIAL_MEMBERSHIP: &str = "initial_membership";
+
+/// The latest lives of the node on this disk, in order.
+const LIVES: &str = "lives";
+/// What a peer said when it refused this disk.
+const REFUSED: &str = "refused";
 
 /// The `meta` table of one file, in a transaction.
 pub struct Meta<'t> {
@@ -110,7 +116,44 @@ impl<'t> Meta<'t> {
         };
         let incarnation = Incarnation(before).next(luck);
         self.set("incarnation", &incarnation.to_string())?;
+        let mut lives = self.lives()?;
+        lives.push(incarnation);
+        let forgotten = lives.len().saturating_sub(limits::EARLIER_LIVES_MAX);
+        let words: Vec<_> = lives[forgotten..].iter().map(ToString::to_string).collect();
+        self.set(LIVES, &words.join(","))?;
         Ok(incarnation)
+    }
+
+    /// The latest lives, in order, as far as they are known.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails, or the row is no list of numbers.
+    pub fn lives(&self) -> Result<Vec<Incarnation>, StorageError> {
+        let text = self.get(LIVES)?.unwrap_or_default();
+        let words = text.split(',').filter(|word| !word.is_empty());
+        let lives = words
+            .map(|word| word.parse().map(Incarnation))
+            .collect::<Result<_, _>>();
+        lives.map_err(|_| {
+            self.database
+                .corrupt(format!("its {LIVES} are {text:?}, which are no numbers"))
+        })
+    }
+
+    /// Why peers refused this disk in an earlier life.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn refusal(&self) -> Result<Option<String>, StorageError> {
+        self.get(REFUSED)
+    }
+
+    /// Remembers why peers refuse this disk: it is of no use any more.
+    ///
+    /// # Errors
+    /// [`StorageError`] when redb fails.
+    pub fn set_refusal(&mut self, reason: &str) -> Result<(), StorageError> {
+        self.set(REFUSED, reason)
     }
 
     /// What was remembered of peers, each that was ever met.

@@ -124,14 +124,16 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
 
 fn header() -> impl Strategy<Value = FrameHeader> {
     let ids = (any::<u64>(), 1..=u64::MAX, 1..=u64::MAX, any::<u64>());
+    let lives = prop::collection::vec(any::<u64>().prop_map(Incarnation), 0..=limits::EARLIER_LIVES_MAX);
     let addresses = (".{0,60}", ".{0,60}");
-    (ids, counter(), counter(), addresses, any::<u64>()).prop_map(
-        |(ids, incarnation, sequence, (client_address, peer_address), hlc)| FrameHeader {
+    (ids, counter(), lives, counter(), addresses, any::<u64>()).prop_map(
+        |(ids, incarnation, earlier, sequence, (client_address, peer_address), hlc)| FrameHeader {
             cluster: ids.0,
             from: NodeId(ids.1),
             to: NodeId(ids.2),
             storage_id: StorageId(ids.3),
             incarnation: Incarnation(incarnation),
+            earlier,
             sequence,
             client_address,
             peer_address,
