@@ -19,7 +19,7 @@ pub fn write(path: &Path, hashes: &Hashes) -> io::Result<()> {
     std::fs::write(path, lines)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// When the file cannot be read or has another form.

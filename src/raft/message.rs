@@ -8,7 +8,7 @@ use crate::hlc::Hlc;
 use crate::raft::membership::Membership;
 use crate::types::{Index, LogTime, NodeId, Term};
 
-/// One entry of the log. An empty payload is the no-op of a new leader; one that begins with a zero byte is a [`Membership`](super::Membership).
+/// One entry of the log. An empty payload is the no-op of a new leader; one that begins with a zero byte is a [`Membership`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its position.
