@@ -97,11 +97,7 @@ impl Evil {
                 node,
                 down_ms,
                 again_ms,
-            } => {
-                self.crash(node, ms(down_ms)).await;
-                true_sleep(ms(again_ms)).await;
-                self.crash(node, ms(down_ms)).await;
-            }
+            } => self.crash_twice(node, ms(down_ms), ms(again_ms)).await,
             Fault::CrashAll { down_ms } => self.crash_all(ms(down_ms)).await,
             Fault::Pause { node, for_ms } => self.pause(node, ms(for_ms), false).await,
             Fault::Suspend { node, for_ms } => self.pause(node, ms(for_ms), true).await,
@@ -153,8 +149,12 @@ impl Evil {
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
             Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
             Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
-            Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
-            Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
+            Fault::Wipe {
+                node,
+                down_ms,
+                blackout,
+            } => self.wipe(node, ms(down_ms), blackout).await,
+            Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
         }
     }

@@ -28,6 +28,12 @@ impl Evil {
         self.cluster.start(node);
     }
 
+    pub(super) async fn crash_twice(&self, node: u64, down: Duration, again: Duration) {
+        self.crash(node, down).await;
+        true_sleep(again).await;
+        self.crash(node, down).await;
+    }
+
     pub(super) async fn crash_all(&self, down: Duration) {
         self.cluster
             .nodes()
