@@ -31,6 +31,8 @@ pub mod checkers;
 
 pub mod hashes;
 
+pub mod regressions;
+
 pub mod determinism;
 #[cfg(madsim)]
 pub mod run;

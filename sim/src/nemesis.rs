@@ -150,8 +150,12 @@ impl Evil {
             Fault::Coup(coup) => self.coup(&coup).await,
             Fault::StallSync { node, for_ms } => self.stall_sync(node, ms(for_ms)).await,
             Fault::Rot { node, down_ms, luck } => self.rot(node, ms(down_ms), luck).await,
-            Fault::Wipe { node, down_ms } => self.wipe(node, ms(down_ms)).await,
-            Fault::RollBack { node, age_ms, for_ms } => self.roll_back(node, ms(age_ms), ms(for_ms)).await,
+            Fault::Wipe {
+                node,
+                down_ms,
+                blackout,
+            } => self.wipe(node, ms(down_ms), blackout).await,
+            Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
         }

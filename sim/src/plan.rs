@@ -5,6 +5,7 @@
 //! anything: they are for people, and a step of one must end no lease.
 
 mod coup;
+mod damage;
 mod draw;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
 pub use coup::{Coup, Fall};
+pub use damage::{RollBack, damaged_max};
 
 /// A whole run but for the code: what it is like, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,10 +110,10 @@ pub enum Fault {
     StallSync { node: u64, for_ms: u64 },
     /// The node stops or dies, and while it is off some bits change of what was durable. Which ones, and how it ends, follows from `luck`.
     Rot { node: u64, down_ms: u64, luck: u64 },
-    /// The node comes back on an empty disk.
-    Wipe { node: u64, down_ms: u64 },
-    /// The node comes back on a copy of its disk that was made `age_ms` before, in an earlier life. The true one returns after `for_ms`.
-    RollBack { node: u64, age_ms: u64, for_ms: u64 },
+    /// The node comes back on an empty disk. In a `blackout` the power of all others goes with it.
+    Wipe { node: u64, down_ms: u64, blackout: bool },
+    /// The node comes back on an older copy of its disk.
+    RollBack(RollBack),
     /// The node comes back on a copy of the disk of `with`. The true one returns after `for_ms`.
     Swap { node: u64, with: u64, for_ms: u64 },
     /// The wall clock jumps, and stays there.
@@ -184,12 +186,6 @@ impl Kind {
     pub const fn is_damage(self) -> bool {
         matches!(self, Self::Rot | Self::Wipe | Self::RollBack | Self::Swap)
     }
-}
-
-/// How many of `nodes` disks may be damaged in one run.
-#[must_use]
-pub const fn damaged_max(nodes: u64) -> u64 {
-    nodes.saturating_sub(1) / 2
 }
 
 impl Plan {
@@ -269,7 +265,7 @@ impl Fault {
             | Self::StallSync { node, .. }
             | Self::Rot { node, .. }
             | Self::Wipe { node, .. }
-            | Self::RollBack { node, .. }
+            | Self::RollBack(RollBack { node, .. })
             | Self::WallStep { node, .. } => (vec![*node], &[]),
             Self::Swap { node, with, .. } => (vec![*node, *with], &[]),
             Self::Cut { from, to, .. } | Self::Flap { from, to, .. } | Self::Delay { from, to, .. } => {
@@ -328,7 +324,11 @@ mod tests {
         plan.options.nodes = 5;
         let wipe = |node| Planned {
             at_ms: 1,
-            fault: Fault::Wipe { node, down_ms: 1 },
+            fault: Fault::Wipe {
+                node,
+                down_ms: 1,
+                blackout: false,
+            },
         };
         for (nodes, is_fine) in [(vec![1, 2], true), (vec![1, 2, 3], false), (vec![2, 2], false)] {
             plan.faults = nodes.into_iter().map(wipe).collect();

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use super::Evil;
+use super::{Evil, ms};
 use crate::cluster::{Damage, wait_until};
+use crate::plan::RollBack;
+use crate::world::disk::Image;
 use crate::world::true_sleep;
 
 /// So long it is waited for a time at which the damage can be borne.
@@ -23,31 +25,58 @@ impl Evil {
         self.cluster.start(node);
     }
 
-    pub(super) async fn wipe(&self, node: u64, down: Duration) {
+    pub(super) async fn wipe(&self, node: u64, down: Duration, blackout: bool) {
         if !self.is_outlived(node, 0).await {
             return self.cluster.spare();
         }
         self.cluster.wipe(node);
+        self.black_out(blackout);
         true_sleep(down).await;
         self.cluster.start(node);
     }
 
-    /// The copy is of an earlier life: of its present one, a disk cannot tell how much it has forgotten.
-    pub(super) async fn roll_back(&self, node: u64, age: Duration, span: Duration) {
+    pub(super) async fn roll_back(&self, old: &RollBack) {
+        let Some(image) = self.old_image(old.node, ms(old.age_ms)).await else {
+            return self.cluster.spare();
+        };
+        self.cluster.put_strange(old.node, image, Damage::RolledBack);
+        self.black_out(old.blackout);
+        self.start_in_vain(old.node, old.in_vain).await;
+        self.cluster.start(old.node);
+        self.put_back_after(old.node, ms(old.for_ms)).await;
+    }
+
+    /// A copy of the disk, made in an earlier life than the one that all others have met: of one life alone, a disk cannot tell how much it has
+    /// forgotten. None when that does not come to be.
+    async fn old_image(&self, node: u64, age: Duration) -> Option<Image> {
         let cluster = &self.cluster;
-        if !wait_until(CALM_MAX, || cluster.starts(node).is_some()).await {
-            return cluster.spare();
-        }
-        let (image, starts) = (cluster.platters(node).image(), cluster.starts(node).unwrap_or(u64::MAX));
+        wait_until(CALM_MAX, || cluster.starts(node).is_some()).await;
+        let (image, starts) = (cluster.platters(node).image(), cluster.starts(node)?);
         true_sleep(age / 2).await;
         self.restart(node, Duration::ZERO).await;
         true_sleep(age / 2).await;
-        if !self.is_outlived(node, starts).await {
-            return cluster.spare();
+        self.is_outlived(node, starts).await.then_some(image)
+    }
+
+    /// Everybody else loses power and starts again: what they know is what their disks know.
+    fn black_out(&self, is_wanted: bool) {
+        let off = |other: &u64| is_wanted && !self.cluster.is_intruder(*other) && self.cluster.is_alive(*other);
+        for other in self.cluster.nodes().filter(off) {
+            self.cluster.crash(other);
+            self.cluster.start(other);
         }
-        cluster.put_strange(node, image, Damage::RolledBack);
-        cluster.start(node);
-        self.put_back_after(node, span).await;
+    }
+
+    /// Starts a node so many times where it reaches nobody.
+    async fn start_in_vain(&self, node: u64, times: u64) {
+        let (ways, links) = (self.around(node), self.cluster.links());
+        ways.iter().for_each(|(from, to)| links.cut(*from, *to));
+        for _ in 0..times {
+            self.cluster.start(node);
+            wait_until(CALM_MAX, || self.cluster.starts(node).is_some()).await;
+            self.cluster.crash(node);
+        }
+        ways.iter().for_each(|(from, to)| links.mend(*from, *to));
     }
 
     pub(super) async fn swap(&self, node: u64, with: u64, span: Duration) {

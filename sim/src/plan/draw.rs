@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{Coup, Fall, Fault, Kind, Planned, damaged_max};
+use super::{Coup, Fall, Fault, Kind, Planned};
 use crate::options::Options;
 
 /// The longest step of a wall clock: a day.
@@ -29,7 +29,7 @@ pub(super) fn faults(options: &Options) -> Vec<Planned> {
         };
         faults.push(Planned { at_ms, fault });
     }
-    faults.extend(damages(options));
+    faults.extend(super::damage::damages(options));
     faults.sort_by_key(|planned| planned.at_ms);
     faults
 }
@@ -53,46 +53,8 @@ fn coups(options: &Options) -> Vec<Planned> {
     }
 }
 
-/// What befalls disks for good, in one of three runs in which it may: a node that stays away leaves less to be broken by others.
-fn damages(options: &Options) -> Vec<Planned> {
-    const ONE_IN: u64 = 3;
-    let mut rng = rng(options.seed, "plan damages");
-    let most = damaged_max(options.nodes);
-    if rng.random_range(0..ONE_IN) > 0 || most == 0 {
-        return Vec::new();
-    }
-    let mut nodes: Vec<u64> = (1..=options.nodes).collect();
-    nodes.shuffle(&mut rng);
-    nodes.truncate(usize::try_from(rng.random_range(1..=most)).unwrap_or_default());
-    let mut damage = |node| {
-        let kind = choose(&mut rng, options, true)?;
-        let at_ms = rng.random_range(500..options.faulty_ms * 3 / 4);
-        let fault = draw_damage(kind, node, options, &mut rng)?;
-        Some(Planned { at_ms, fault })
-    };
-    nodes.into_iter().filter_map(&mut damage).collect()
-}
-
-fn draw_damage(kind: Kind, node: u64, options: &Options, rng: &mut StdRng) -> Option<Fault> {
-    let (down_ms, for_ms, luck) = (span(rng, 10, 4_000), span(rng, 500, 10_000), rng.random());
-    let with = node % options.nodes + 1;
-    let age_ms = span(rng, 100, 5_000);
-    Some(match kind {
-        Kind::Rot => Fault::Rot { node, down_ms, luck },
-        Kind::Wipe => Fault::Wipe { node, down_ms },
-        // Long: only a node that is asked for something on an old disk can do harm.
-        Kind::RollBack => Fault::RollBack {
-            node,
-            age_ms,
-            for_ms: 3 * for_ms,
-        },
-        Kind::Swap => Fault::Swap { node, with, for_ms },
-        _ => return None,
-    })
-}
-
 /// A kind, by weight, of those that damage disks or of the others. None when nothing may go wrong.
-fn choose(rng: &mut StdRng, options: &Options, is_damage: bool) -> Option<Kind> {
+pub(super) fn choose(rng: &mut StdRng, options: &Options, is_damage: bool) -> Option<Kind> {
     let kinds = || options.faults.iter().filter(|(kind, _)| kind.is_damage() == is_damage);
     let total: u32 = kinds().map(|(_, weight)| weight).sum();
     let mut left = rng.random_range(0..total.max(1));
@@ -217,7 +179,7 @@ fn coup(options: &Options, rng: &mut StdRng) -> Coup {
 }
 
 /// Between the two bounds, with each order of magnitude as likely as the next.
-fn span(rng: &mut StdRng, min: u64, max: u64) -> u64 {
+pub(super) fn span(rng: &mut StdRng, min: u64, max: u64) -> u64 {
     let mut top = max;
     while top > min.max(1) * 3 && rng.random_bool(0.5) {
         top /= 3;
