@@ -16,6 +16,7 @@ use madsim::task::JoinHandle;
 use crate::cluster::Cluster;
 use crate::plan::{Fault, Plan};
 use crate::trace::Trace;
+use crate::world::links::Weather;
 use crate::world::{true_ns, true_sleep};
 
 /// Faults under way.
@@ -125,15 +126,12 @@ impl Evil {
                 reorder,
                 for_ms,
             } => {
-                self.weather(
-                    crate::world::links::Weather {
-                        loss,
-                        duplicate,
-                        reorder,
-                    },
-                    ms(for_ms),
-                )
-                .await;
+                let weather = Weather {
+                    loss,
+                    duplicate,
+                    reorder,
+                };
+                self.weather(weather, ms(for_ms)).await;
             }
             Fault::SlowDisk { node, by_ms, for_ms } => self.slow_disk(node, ms(by_ms), ms(for_ms)).await,
             Fault::StallDisk { node, for_ms } => self.stall_disk(node, ms(for_ms)).await,

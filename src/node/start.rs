@@ -18,6 +18,7 @@ use crate::node::locks::LockMachine;
 use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
+use crate::partition::actor::OnMembers;
 use crate::partition::mailbox::{Inbox, mailbox};
 use crate::partition::snapshots::SnapshotShared;
 use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
@@ -46,7 +47,6 @@ impl Node {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, &failure)?;
         let identity = identity(&config, &opened);
-        let on_refused = refused(&failure, opened.remember_refusal);
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
@@ -56,14 +56,14 @@ impl Node {
             remember: opened.remember_peer,
             hybrid: Arc::clone(&hybrid),
         };
+        let peers = Peers::new(&env, &identity, &refused(&failure, opened.remember_refusal), &hybrid);
         let roster = Arc::new(NodeRoster::new(
             config.node_id,
             config.partitions,
-            Peers::new(&env, &identity, &on_refused, &hybrid),
+            peers,
             failure.clone(),
         ));
         let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
-        let on_members = Arc::clone(&roster);
         let shared = Shared {
             clock: Arc::clone(&env.clock),
             hybrid,
@@ -73,7 +73,7 @@ impl Node {
             observer,
             spawn: Arc::clone(&env.spawn),
             snapshots: snapshots(&config),
-            on_members: Arc::new(move |partition, members| on_members.set(partition, members)),
+            on_members: on_members(&roster),
             on_failure: unreadable(&failure),
         };
         let start = ActorStart {
@@ -141,6 +141,11 @@ fn identity(config: &NodeConfig, opened: &storage::Opened) -> network::Identity 
         client_address: config.client_address.clone(),
         peer_address: config.peer_address.clone(),
     }
+}
+
+fn on_members(roster: &Arc<NodeRoster>) -> OnMembers {
+    let roster = Arc::clone(roster);
+    Arc::new(move |partition, members| roster.set(partition, members))
 }
 
 fn snapshots(config: &NodeConfig) -> SnapshotShared {
