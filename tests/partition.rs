@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bench_top::{Answer, Bench, replicas};
 use kapu::limits;
-use kapu::partition::Refusal;
+use kapu::partition::{AdminRefusal, Refusal};
 use kapu::raft::{Body, Role};
 use kapu::types::Index;
 
@@ -359,6 +359,69 @@ fn handing_over_ends_when_another_leads() {
     replicas.settle();
     assert!(done.is_set());
     assert_ne!(replicas.node(leader).core.status().role, Role::Leader);
+}
+
+/// A leader that was removed under load left nobody behind who had everything: an election timeout passed without a leader.
+#[test]
+fn leader_that_is_to_be_removed_hands_over_and_the_next_one_removes_it() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    assert_eq!(
+        replicas.node(0).remove(bench_top::node(1)),
+        Err(AdminRefusal::NotLeader(Some(bench_top::node(3))))
+    );
+    replicas.settle();
+    let next = replicas.leader();
+    assert_eq!(next, 2, "an election that nobody had to wait for");
+    assert_eq!(replicas.node(next).remove(bench_top::node(1)), Ok(false));
+    replicas.settle();
+    assert_eq!(replicas.node(next).remove(bench_top::node(1)), Ok(true));
+    assert_eq!(replicas.leader(), next);
+}
+
+#[test]
+fn last_voter_cannot_be_removed_and_goes_on_leading() {
+    let mut node = Bench::single();
+    let refusal = node.remove(bench_top::node(1)).unwrap_err();
+    assert!(refusal.to_string().contains("last voter"), "{refusal}");
+    assert_eq!(node.propose("a").get(), None);
+    node.settle();
+    assert_eq!(node.core.status().role, Role::Leader);
+}
+
+#[test]
+fn leadership_goes_back_by_itself_to_the_replica_that_is_preferred() {
+    let mut replicas = replicas();
+    replicas.elect(1);
+    replicas.pass(4 * limits::BALANCE_TICKS);
+    assert_eq!(replicas.leader(), 0);
+}
+
+/// A handover that somebody had asked for was undone a second later, because the new leader was not the preferred one.
+#[test]
+fn leader_that_somebody_asked_for_stays_until_another_is_elected() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    replicas.node(0).transfer_leader(bench_top::node(2));
+    replicas.settle();
+    assert_eq!(replicas.leader(), 1);
+    replicas.pass(20 * limits::BALANCE_TICKS);
+    assert_eq!(replicas.leader(), 1, "it stays");
+    replicas.node(1).hand_over();
+    replicas.settle();
+    let next = replicas.leader();
+    assert_ne!(next, 1);
+    replicas.pass(4 * limits::BALANCE_TICKS);
+    assert_eq!(replicas.leader(), 0, "nobody asked for the one after it");
+}
+
+#[test]
+fn leader_that_somebody_asks_for_while_it_leads_stays_too() {
+    let mut replicas = replicas();
+    replicas.elect(1);
+    replicas.node(1).transfer_leader(bench_top::node(2));
+    replicas.pass(20 * limits::BALANCE_TICKS);
+    assert_eq!(replicas.leader(), 1);
 }
 
 #[test]

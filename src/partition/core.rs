@@ -195,6 +195,10 @@ impl Core {
         match message.body {
             Body::SnapshotRequest { at, after } => self.snapshots.requested(message.from, at, after),
             Body::SnapshotRows(rows) => self.snapshots.arrived(*rows),
+            Body::TimeoutNow { stays: true } => {
+                self.note_asked(message.term);
+                self.raft.step(message);
+            }
             _ => self.raft.step(message),
         }
     }

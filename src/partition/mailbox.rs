@@ -175,7 +175,7 @@ mod tests {
             from: NodeId(1),
             to: NodeId(2),
             term: Term(1),
-            body: Body::TimeoutNow,
+            body: Body::TimeoutNow { stays: false },
         };
         (0..limits::PENDING_MESSAGES_MAX + 10).for_each(|_| mailbox.deliver(message.clone()));
         assert_eq!(drain(&mut inbox), limits::PENDING_MESSAGES_MAX);

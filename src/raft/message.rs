@@ -159,7 +159,10 @@ pub enum Body {
         round: u64,
     },
     /// Campaign now, without a pre-vote: the leader hands over (thesis, section 3.10).
-    TimeoutNow,
+    TimeoutNow {
+        /// Somebody asked for it: the successor does not give leadership away by itself.
+        stays: bool,
+    },
     /// What follows the receiver's log is compacted here; the state up to `at` can be had instead (Raft section 7).
     Snapshot {
         /// The last entry that the offered state contains: applied at the leader, so committed.

@@ -260,7 +260,7 @@ impl Raft {
             Body::AppendResponse { matched, round } => self.handle_append_response(from, matched, round),
             Body::AppendRejected { prev, hint, round } => self.handle_append_rejected(from, prev, hint, round),
             Body::HeartbeatResponse { round } => self.handle_heartbeat_response(from, round),
-            Body::TimeoutNow => self.handle_timeout_now(from),
+            Body::TimeoutNow { .. } => self.handle_timeout_now(from),
             Body::Snapshot { at } => self.handle_snapshot(from, at),
             // The shell's own.
             Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => {}

@@ -132,7 +132,7 @@ impl Raft {
             RoleState::Follower(_) | RoleState::Candidate(_) => None,
         };
         if let Some(successor) = successor {
-            self.send(successor, Body::TimeoutNow);
+            self.send(successor, Body::TimeoutNow { stays: false });
         }
         self.become_follower(self.term(), None);
     }

@@ -8,10 +8,10 @@ use kapu::config::Keeping;
 use kapu::hlc::{Hlc, HybridClock};
 use kapu::machine::{RestoreError, Row, StateMachine};
 use kapu::partition::snapshots::{Finished, Step};
-use kapu::partition::{Applied, Core, Effects, Event, Now, Refusal, Reply};
+use kapu::partition::{AdminRefusal, Applied, Core, Effects, Event, Now, Refusal, Reply};
 use kapu::raft::{
-    Body, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft, Role,
-    SnapshotEnd, SnapshotRows,
+    Body, Change, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft,
+    Role, SnapshotEnd, SnapshotRows,
 };
 use kapu::storage::StateMark;
 use kapu::types::{Index, LogTime, NodeId, PartitionId, Term};
@@ -343,6 +343,23 @@ impl Bench {
         flag
     }
 
+    /// Somebody asks for another leader, and this replica leads.
+    pub fn transfer_leader(&mut self, to: NodeId) {
+        let reply = Box::new(move |answer| assert_eq!(answer, Ok(to)));
+        self.core.handle(Event::TransferLeader { to: Some(to), reply });
+        self.flush();
+    }
+
+    /// Somebody asks for a replica to be removed. Says whether it is done.
+    pub fn remove(&mut self, node: NodeId) -> Result<bool, AdminRefusal> {
+        let (tell, told) = std::sync::mpsc::channel();
+        let reply = Box::new(move |answer| tell.send(answer).unwrap());
+        let change = Change::Remove { node };
+        self.core.handle(Event::ChangeMember { change, reply });
+        self.flush();
+        told.recv().unwrap()
+    }
+
     pub fn checkpoint(&mut self) -> Flag {
         let flag = Flag::default();
         let cell = Arc::clone(&flag.0);
@@ -605,6 +622,15 @@ impl Replicas {
             self.settle();
         }
         assert_eq!(self.leader(), index);
+    }
+
+    /// Time passes at the leader, whoever it is.
+    pub fn pass(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            let leader = self.leader();
+            self.0[leader].tick();
+            self.settle();
+        }
     }
 
     /// The process of a replica ends and starts again.

@@ -211,7 +211,7 @@ impl Cluster {
 
     fn send(&mut self, message: Message) {
         self.checks.sending(&message, &self.replicas);
-        self.counts.handovers += usize::from(message.body == Body::TimeoutNow);
+        self.counts.handovers += usize::from(matches!(message.body, Body::TimeoutNow { .. }));
         self.trace.note(|| format!("send {}", trace::message(&message)));
         if let Some(lost) = self.network.send(message) {
             self.lose(&lost);

@@ -270,7 +270,7 @@ impl Script {
         let body = match kind {
             "pre-vote-response" => Body::PreVoteResponse { granted: true },
             "vote-response" => Body::VoteResponse { granted: true },
-            "timeout-now" => Body::TimeoutNow,
+            "timeout-now" => Body::TimeoutNow { stays: false },
             _ => return Err("no such kind".into()),
         };
         let mut number = |name: &str| {

@@ -125,7 +125,7 @@ pub fn kind(body: &Body) -> &'static str {
         Body::AppendRejected { .. } => "append-rejected",
         Body::Heartbeat { .. } => "heartbeat",
         Body::HeartbeatResponse { .. } => "heartbeat-response",
-        Body::TimeoutNow => "timeout-now",
+        Body::TimeoutNow { .. } => "timeout-now",
         Body::Snapshot { .. } => "snapshot",
         Body::SnapshotRequest { .. } => "snapshot-request",
         Body::SnapshotRows(_) => "snapshot-rows",
@@ -158,7 +158,7 @@ fn text(body: &Body) -> String {
         }
         Body::HeartbeatResponse { round } => format!("{kind}{}", unless_zero("round", *round)),
         Body::Snapshot { at } => format!("{kind} {}", position(*at)),
-        Body::TimeoutNow | Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => kind.to_owned(),
+        Body::TimeoutNow { .. } | Body::SnapshotRequest { .. } | Body::SnapshotRows(_) => kind.to_owned(),
     }
 }
 

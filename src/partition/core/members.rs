@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Core;
 use crate::limits;
 use crate::partition::event::{AdminRefusal, AdminReply};
-use crate::raft::{Change, Membership, ReconfigureError};
-use crate::types::NodeId;
+use crate::raft::{Change, FollowerStatus, Membership, ReconfigureError, Standing};
+use crate::types::{NodeId, Term};
 
 /// The memberships of a partition that count at the moment.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Balance {
     ticks: u32,
     /// After an attempt that failed, this many ticks pass before the next.
     patience: u32,
+    /// Who leads in this term was asked for, and stays.
+    asked_in: Option<Term>,
 }
 
 impl Core {
@@ -53,12 +55,34 @@ impl Core {
     }
 
     /// Makes a change of members, or begins to; answers whether it is made already.
+    ///
+    /// A leader that is to be removed hands over first, if anybody can take over: the next one removes it, and nobody waits for an election.
     pub(super) fn change_member(&mut self, change: &Change, reply: AdminReply<bool>) {
+        let removes_leader = matches!(change, Change::Remove { node } if *node == self.raft.id());
+        if removes_leader && let Some(successor) = self.begin_retirement() {
+            return reply(Err(AdminRefusal::NotLeader(Some(successor))));
+        }
         reply(match self.raft.change_membership(change) {
             Ok(begun) => Ok(begun.is_none() && !self.raft.change_is_under_way()),
             Err(ReconfigureError::NotLeader) => Err(AdminRefusal::NotLeader(self.other_leader())),
             Err(error) => Err(AdminRefusal::Change(error)),
         });
+    }
+
+    /// Begins to hand leadership to a voter that can take over at once, if there is one and nothing else is under way.
+    fn begin_retirement(&mut self) -> Option<NodeId> {
+        let may_begin = self.raft.may_serve() && !self.raft.is_handing_over() && !self.raft.change_is_under_way();
+        let is_voter = |node| self.raft.membership().standing(node) == Some(Standing::Voter);
+        let followers = self.raft.follower_statuses().into_iter();
+        let ready = followers.filter(|follower| may_begin && is_voter(follower.node) && self.is_close(follower));
+        let successor = ready.max_by_key(|follower| follower.matched)?.node;
+        self.raft.transfer_leader_to(successor).then_some(successor)
+    }
+
+    /// Whether a follower is heard and lacks little.
+    fn is_close(&self, follower: &FollowerStatus) -> bool {
+        let last = self.raft.log().last().index;
+        follower.is_live && follower.matched.0 + limits::CAUGHT_UP_ENTRIES_MAX >= last.0
     }
 
     /// Begins to hand leadership over, to `to` or to whoever is best; answers to whom.
@@ -67,9 +91,11 @@ impl Core {
             return reply(Err(AdminRefusal::NotLeader(self.other_leader())));
         }
         let to = match to {
-            Some(to) if to == self.raft.id() => Some(to),
-            Some(to) => self.raft.transfer_leader_to(to).then_some(to),
-            None => self.raft.transfer_leader(),
+            Some(to) if to == self.raft.id() => {
+                self.balance.asked_in = Some(self.raft.term());
+                Some(to)
+            }
+            to => self.raft.transfer_leader_as_asked(to),
         };
         reply(to.ok_or(AdminRefusal::NoSuccessor));
     }
@@ -79,8 +105,13 @@ impl Core {
         self.raft.leader().filter(|leader| *leader != self.raft.id())
     }
 
+    /// The leader of `term` tells this replica to take over, because somebody asked for it.
+    pub(super) const fn note_asked(&mut self, term: Term) {
+        self.balance.asked_in = Some(term.next());
+    }
+
     /// Now and then a leader gives way to the replica that should lead this partition, once that has everything: so leaders spread over the
-    /// nodes, and a node of low priority leads only while no other can.
+    /// nodes, and a node of low priority leads only while no other can. A leader that somebody asked for stays until it leads no more.
     pub(super) fn balance(&mut self) {
         let balance = &mut self.balance;
         balance.ticks += 1;
@@ -93,19 +124,15 @@ impl Core {
             balance.patience = 0;
             return;
         };
-        if !self.raft.may_serve() || self.raft.change_is_under_way() {
+        let is_asked_for = balance.asked_in == Some(self.raft.term());
+        if is_asked_for || !self.raft.may_serve() || self.raft.change_is_under_way() {
             return;
         }
-        let last = self.raft.log().last().index;
         let followers = self.raft.follower_statuses();
-        let is_ready = followers.iter().any(|follower| {
-            follower.node == preferred
-                && follower.is_live
-                && follower.matched.0 + limits::CAUGHT_UP_ENTRIES_MAX >= last.0
-        });
-        if is_ready && self.raft.transfer_leader_to(preferred) {
-            let patience = limits::BALANCE_TICKS.max(2 * balance.patience);
-            balance.patience = patience.min(limits::BALANCE_TICKS_MAX);
+        let is_ready = |follower: &FollowerStatus| follower.node == preferred && self.is_close(follower);
+        if followers.iter().any(is_ready) && self.raft.transfer_leader_to(preferred) {
+            let patience = limits::BALANCE_TICKS.max(2 * self.balance.patience);
+            self.balance.patience = patience.min(limits::BALANCE_TICKS_MAX);
         }
     }
 }

@@ -111,7 +111,7 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
             compact: Index(compact)
         }),
         counter().prop_map(|round| Body::HeartbeatResponse { round }),
-        Just(Body::TimeoutNow),
+        any::<bool>().prop_map(|stays| Body::TimeoutNow { stays }),
         position().prop_map(|at| Body::Snapshot { at }),
         (position(), prop::collection::vec(any::<u8>(), 0..30)).prop_map(|(at, after)| Body::SnapshotRequest {
             at,
