@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
 use super::endpoint::Endpoint;
+use super::lookout::{Lookout, addresses};
 use super::retry::{Next, Retry};
 use super::router::Router;
 use super::{CallError, Caller, ClientError, LockBuilder};
@@ -46,6 +47,9 @@ pub struct ClientEnv {
 
 /// A connection to a cluster. Cheap to clone; clones share what they learn.
 ///
+/// The endpoints that it is given are where it begins: while it is in use it hears of nodes that are added, and goes on when all that it was given
+/// are gone. One that stands still while all of them are replaced has to be made anew, with endpoints that exist.
+///
 /// ```no_run
 /// use std::time::Duration;
 /// use kapu::client::Client;
@@ -77,6 +81,7 @@ struct Core {
     env: ClientEnv,
     endpoints: Vec<Endpoint>,
     router: Mutex<Router>,
+    lookout: Lookout,
     rng: Mutex<StdRng>,
 }
 
@@ -99,10 +104,12 @@ impl Client {
         let endpoints = Endpoint::parse_all(endpoints)?;
         let router = Mutex::new(Router::new(endpoints.clone()));
         let rng = Mutex::new(env::rng(env.seed, "client"));
+        let lookout = Lookout::new(env.clock.now_with_suspend());
         let core = Arc::new(Core {
             env,
             endpoints,
             router,
+            lookout,
             rng,
         });
         Ok(Self {
@@ -196,6 +203,9 @@ impl Client {
                     if !route.expected {
                         lock(&core.router).answered(request.resource(), &route.endpoint);
                     }
+                    if core.lookout.is_due(sent) {
+                        self.look_around(&route.endpoint);
+                    }
                     return Ok(Answer {
                         outcome,
                         sent,
@@ -227,6 +237,19 @@ impl Client {
     fn after_failure(&self, retry: &mut Retry, resource: &Resource, endpoint: &Endpoint, error: CallError) -> Next {
         let redirected = lock(&self.core.router).failed(resource, endpoint, &error);
         retry.failed(error, redirected, self.now(), &mut *lock(&self.core.rng))
+    }
+
+    /// Asks the node at `endpoint` who belongs to the cluster, without anybody waiting.
+    fn look_around(&self, endpoint: &Endpoint) {
+        let core = Arc::clone(&self.core);
+        let call = core.env.caller.status(endpoint.as_str(), STATUS_TIMEOUT_MAX);
+        let look = async move {
+            // One that does not answer is asked again later, or another is.
+            if let Ok(status) = call.await {
+                lock(&core.router).hear_of(addresses(&status));
+            }
+        };
+        self.core.env.spawn.spawn("client lookout", Box::pin(look));
     }
 
     /// Frees what `owner` may hold, without anybody waiting. Best effort: for as long as the lease may last, within limits.

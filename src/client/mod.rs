@@ -42,6 +42,7 @@ mod error;
 mod grpc;
 mod guard;
 mod lease;
+mod lookout;
 mod retry;
 mod router;
 

@@ -1,7 +1,7 @@
 //! Which endpoint to ask about which lock.
 //!
 //! Clients learn the cluster from the refusals of nodes that do not lead: those tell the number of partitions and where the leader was
-//! last seen. The rest is rotation. Nothing here waits or reads a clock, and nothing grows with what nodes say: endpoints and partitions
+//! last seen; and from what nodes say of each other. The rest is rotation. Nothing here waits or reads a clock, and nothing grows with what nodes say: endpoints and partitions
 //! are both bounded.
 
 use super::CallError;
@@ -100,6 +100,13 @@ impl Router {
                 false
             }
             CallError::Request(RequestError::Overloaded { .. } | RequestError::InvalidInput(_)) => false,
+        }
+    }
+
+    /// Hears where nodes are. What is no endpoint is passed over.
+    pub fn hear_of<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
+        for endpoint in addresses.filter_map(|address| Endpoint::parse(address).ok()) {
+            self.learn(endpoint);
         }
     }
 

@@ -79,6 +79,16 @@ fn an_address_that_was_never_given_is_learnt() {
 }
 
 #[test]
+fn nodes_that_were_heard_of_are_asked_in_their_turn() {
+    let (mut router, a) = (router(&["a:1"]), resource("a"));
+    router.hear_of(["", "a:1", "no port", "b:1"].into_iter());
+    assert_eq!(next(&router, &a, None), "a:1");
+    router.failed(&a, &endpoint("a:1"), &lost());
+    assert_eq!(next(&router, &a, Some("a:1")), "b:1");
+    assert_eq!(next(&router, &a, Some("b:1")), "a:1");
+}
+
+#[test]
 fn an_endpoint_that_does_not_answer_loses_every_partition() {
     let mut router = router(&["a:1", "b:1"]);
     let (zero, one) = one_of_each();

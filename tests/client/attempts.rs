@@ -50,6 +50,40 @@ fn a_leader_that_dies_is_left_for_the_next() {
     assert!(executor.world.now() < ms(50));
 }
 
+/// Asks one node, the only one that it was given, for `time`; then that node is gone for good.
+fn ask_until_the_only_one_is_gone(time: Duration) -> Result<Outcome, ClientError> {
+    let (mut executor, cluster, _) = setup();
+    let client = client_of(&executor.world, &cluster, 1, &["node-0:2070"]);
+    let (world, until) = (executor.world.clone(), executor.world.now() + time);
+    executor.block_on(async move {
+        while world.now() < until {
+            client.request(get("a")).await?;
+            world.sleep(ms(100)).await;
+        }
+        cluster.lock().health[0] = Health::Down;
+        cluster.lock().leaders = vec![Some(1)];
+        client.request(get("a")).await
+    })
+}
+
+/// The leader was the only endpoint and never changed, so no hint named anybody else.
+#[test]
+fn a_client_that_is_in_use_outlives_the_nodes_that_it_was_given() {
+    assert_eq!(
+        ask_until_the_only_one_is_gone(ms(12_000)),
+        Ok(Outcome::LockDoesNotExist)
+    );
+}
+
+#[test]
+fn a_client_that_was_used_for_a_moment_knows_only_what_it_was_given() {
+    let answer = ask_until_the_only_one_is_gone(ms(1000));
+    assert!(
+        matches!(&answer, Err(ClientError::Unreachable { endpoints, .. }) if endpoints == "node-0:2070"),
+        "{answer:?}"
+    );
+}
+
 #[test]
 fn a_node_that_hangs_costs_one_attempt_and_not_the_operation() {
     let (mut executor, cluster, client) = setup();

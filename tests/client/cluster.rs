@@ -12,7 +12,7 @@ use kapu::clock::{BoxFuture, Clock};
 use kapu::env::{Spawn, rng};
 use kapu::error::{LeaderHint, RequestError};
 use kapu::lock::{Command, Outcome, Query, Request};
-use kapu::status::NodeStatus;
+use kapu::status::{NodeInfo, NodeStatus};
 use kapu::types::{FencingToken, NodeId, Owner, PartitionId, Resource};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -162,6 +162,17 @@ impl Cluster {
         outcome
             .filter(|_| !unknown)
             .ok_or(RequestError::Unknown("leadership was lost"))
+    }
+
+    /// What every node says of all of them.
+    fn nodes(&self) -> Vec<NodeInfo> {
+        let info = |node| NodeInfo {
+            node: NodeId(node as u64 + 1),
+            client_address: address(node),
+            peer_address: String::new(),
+            priority: 1,
+        };
+        (0..self.lock().health.len()).map(info).collect()
     }
 
     fn node(endpoint: &str) -> Option<usize> {
@@ -321,6 +332,7 @@ impl Caller for Cluster {
         let (endpoint, cluster, timer) = (endpoint.to_owned(), self.clone(), self.world.sleep(timeout));
         Box::pin(async move {
             let node = Self::node(&endpoint).unwrap();
+            let nodes = cluster.nodes();
             let health = cluster.lock().health[node];
             let reason = "it does not answer".to_owned();
             match health {
@@ -328,7 +340,7 @@ impl Caller for Cluster {
                     cluster: "test".to_owned(),
                     node_id: NodeId(node as u64 + 1),
                     client_address: endpoint,
-                    nodes: Vec::new(),
+                    nodes,
                     partitions: Vec::new(),
                     clocks_ahead: Vec::new(),
                 }),
