@@ -104,7 +104,7 @@ async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> 
     let result = tokio::select! {
         biased;
         failure = node.failed() => ended(failure),
-        Err(failure) = settling => Err(failure),
+        settled = settling => settled,
         _ = signals.next() => Ok(Exit::Yes),
         () = parent_gone => Ok(Exit::Yes),
     };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::Client;
+use crate::limits;
 use crate::raft::Role;
 use crate::status::{NodeStatus, PartitionStatus};
 use crate::types::{NodeId, PartitionId};
@@ -31,13 +32,18 @@ pub struct ClusterView {
     pub nodes: Vec<NodeView>,
 }
 
-/// Asks the client's endpoints, then the nodes that those know and that were not asked yet.
+/// Asks the client's endpoints, then the nodes that those know and that were not asked yet, and so on: a node that has just started may know none but
+/// its leaders, which know the rest.
 pub async fn look(client: &Client, timeout: std::time::Duration) -> ClusterView {
     let mut answers = ask(client).await;
-    let others = unasked(&answers);
-    if !others.is_empty()
-        && let Ok(client) = Client::connect(others).await
-    {
+    for _ in 0..limits::NODES_MAX {
+        let others = unasked(&answers);
+        if others.is_empty() {
+            break;
+        }
+        let Ok(client) = Client::connect(others).await else {
+            break;
+        };
         answers.extend(ask(&client.with_timeout(timeout)).await);
     }
     ClusterView::of(answers)

@@ -144,6 +144,12 @@ impl NodeHandle {
         self.0.roster.unsettled(node, &address, priority)
     }
 
+    /// Whether this node has ever been a member, as far as its own logs say.
+    #[must_use]
+    pub fn was_member(&self) -> bool {
+        self.0.roster.was_member(self.0.config.node_id)
+    }
+
     /// How often the node has started on its data directory.
     #[must_use]
     pub fn starts(&self) -> u64 {

@@ -82,6 +82,14 @@ impl NodeRoster {
         unsettled.map(|(partition, _)| partition).collect()
     }
 
+    /// Whether `node` has ever been a member of any partition, as far as that is known here.
+    #[must_use]
+    pub fn was_member(&self, node: NodeId) -> bool {
+        let state = self.lock();
+        let was_member = |members: &Members| [&members.newest, &members.applied].iter().any(|m| node <= m.id_max());
+        state.newest().any(was_member)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding it")
     }

@@ -8,8 +8,9 @@ use crate::cli::settings::ServeConfig;
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::env::Env;
-use crate::node::{Node, settle};
+use crate::node::{Node, NodeFailure, settle};
 use crate::storage;
+use crate::types::NodeId;
 
 /// Between two rounds of questions to a cluster that does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,20 +54,37 @@ async fn ask(client: &Client) -> (String, u32) {
     }
 }
 
-/// Takes the node's place in every partition where it has it not yet. Never returns when all is well.
+/// Takes the node's place in every partition where it has it not yet. Never returns when all is well; with the words of a node that was removed and
+/// with [`Exit::Yes`] when it was, before its peers have told it.
 ///
 /// # Errors
 /// [`Failure`] when the cluster refuses the node for good.
-pub async fn settle(config: &ServeConfig, node: &Node) -> Result<(), Failure> {
+pub async fn settle(config: &ServeConfig, node: &Node) -> Result<Exit, Failure> {
     let handle = node.handle();
     if !handle.unsettled().is_empty() {
         let mut endpoints = vec![config.node.client_address.clone()];
         endpoints.extend(config.join.clone().unwrap_or_default());
-        let clock = std::sync::Arc::new(SystemClock) as _;
-        let settled = settle::settle(&handle, &client(endpoints).await?, &clock, &|words| note(words)).await;
-        settled.map_err(|error| Failure::new(Exit::No, format_args!("this node cannot take its place: {error}")))?;
+        let (client, clock) = (client(endpoints).await?, std::sync::Arc::new(SystemClock) as _);
+        if let Err(error) = settle::settle(&handle, &client, &clock, &|words| note(words)).await {
+            if handle.was_member() && was_removed(config.node.node_id, &client).await {
+                note(NodeFailure::Removed);
+                return Ok(Exit::Yes);
+            }
+            let message = format_args!("this node cannot take its place: {error}");
+            return Err(Failure::new(Exit::No, message));
+        }
     }
     std::future::pending().await
+}
+
+/// Whether any node says that every partition has removed `node`.
+async fn was_removed(node: NodeId, client: &Client) -> bool {
+    let answers = client.status().await;
+    let mut statuses = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    statuses.any(|status| {
+        let mut partitions = status.partitions.iter();
+        partitions.all(|partition| partition.membership.was_removed(node))
+    })
 }
 
 async fn client(endpoints: Vec<String>) -> Result<Client, Failure> {
