@@ -9,9 +9,10 @@ use kapu::error::{LeaderHint, RequestError};
 use kapu::hlc::Hlc;
 use kapu::limits;
 use kapu::lock::{Command, Outcome, Query, Request, Table};
-use kapu::raft::{Body, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
+use kapu::raft::{Body, Change, Entry, FollowerStatus, Membership, Message, Position, Role, SnapshotEnd, SnapshotRows};
 use kapu::status::{NodeInfo, NodeStatus, PartitionStatus};
 use kapu::types::*;
+use kapu::wire::admin::{decode_change, encode_change};
 use kapu::wire::{self, FrameHeader, pb};
 use prost::Message as _;
 
@@ -38,10 +39,13 @@ impl Decoder {
 
 /// Every decoder of bytes from outside.
 pub fn decoders() -> Vec<Decoder> {
-    [of_peers_and_disk(), of_the_machine(), of_clients_and_nodes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [
+        of_peers_and_disk(),
+        of_the_machine(),
+        of_clients_and_nodes(),
+        of_administrators(),
+    ];
+    groups.into_iter().flatten().collect()
 }
 
 fn resource() -> Resource {
@@ -168,6 +172,45 @@ fn of_clients_and_nodes() -> Vec<Decoder> {
     ]
 }
 
+fn of_administrators() -> Vec<Decoder> {
+    let (node, address, priority) = (NodeId(4), "10.0.0.4:2071".to_owned(), 3);
+    let changes = [
+        Change::AddLearner {
+            node,
+            address: address.clone(),
+            priority,
+        },
+        Change::Promote { node },
+        Change::Remove { node },
+        Change::Update {
+            node,
+            address,
+            priority,
+        },
+    ];
+    let change = |change| encode_change(PartitionId(3), change).encode_to_vec().into();
+    let transfer = pb::TransferLeaderRequest {
+        partition: 3,
+        node_id: 4,
+    };
+    vec![
+        Decoder {
+            name: "change of members",
+            decode: |bytes| pb::ChangeMemberRequest::decode(bytes).is_ok_and(|change| decode_change(change).is_ok()),
+            good: changes.iter().map(change).collect(),
+            memory_per_byte: 8,
+            input_bytes_max: limits::REQUEST_BYTES_MAX,
+        },
+        Decoder {
+            name: "transfer of leadership",
+            decode: |bytes| pb::TransferLeaderRequest::decode(bytes).is_ok(),
+            good: vec![transfer.encode_to_vec().into()],
+            memory_per_byte: 8,
+            input_bytes_max: limits::REQUEST_BYTES_MAX,
+        },
+    ]
+}
+
 fn not_leader() -> RequestError {
     RequestError::NotLeader {
         partition: PartitionId(3),
@@ -284,7 +327,7 @@ fn frame() -> Bytes {
             compact: Index(200),
         },
         Body::HeartbeatResponse { round: 9 },
-        Body::TimeoutNow,
+        Body::TimeoutNow { stays: true },
     ];
     let bodies = bodies.into_iter().chain(of_snapshots(position));
     let message = |body| Message {
