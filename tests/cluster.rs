@@ -1,4 +1,4 @@
-//! Real processes: what a cluster promises while its nodes are killed, stopped, told to go and given garbage.
+//! Real processes: what a cluster promises while its nodes are killed, stopped, told to go, given garbage, added and removed.
 //!
 //! Each scenario starts nodes of its own on free ports, in a temporary directory, and leaves nothing behind. Times are printed and never
 //! asserted; what is awaited has a deadline, so that a failure says what did not happen. `KAPU_ROUNDS` sets how often the leader is killed.
@@ -18,9 +18,15 @@ mod garbage;
 #[path = "cluster/handover.rs"]
 mod handover;
 #[path = "cluster/harness.rs"]
+#[expect(dead_code, reason = "ci/endure uses more of it")]
 mod harness;
 #[path = "cluster/ledger.rs"]
 mod ledger;
+#[path = "cluster/load.rs"]
+#[expect(dead_code, reason = "ci/endure uses more of it")]
+mod load;
+#[path = "cluster/members.rs"]
+mod members;
 #[path = "cluster/pause.rs"]
 mod pause;
 #[path = "cluster/process.rs"]

@@ -1,7 +1,6 @@
 //! The commands of users against a single node: outcomes, shapes, codes, and a command that runs under a lock.
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use kapu::types::NodeId;
@@ -13,19 +12,9 @@ use crate::ledger::HELD;
 use crate::process::{Process, is_alive, kapu, run, stderr, stdout, until};
 use crate::requests::{holder, must_lock, name, owner};
 
-fn at(cluster: &Cluster, line: &[&str]) -> Command {
-    let mut command = kapu();
-    command.env("KAPU_ENDPOINTS", cluster.endpoints().join(",")).args(line);
-    command
-}
-
-async fn say(cluster: &Cluster, line: &[&str]) -> Output {
-    run(&mut at(cluster, line)).await
-}
-
 /// Runs with `--output json`, and returns the code and the value.
 async fn json(cluster: &Cluster, line: &[&str]) -> (Option<i32>, Value) {
-    let output = say(cluster, &[line, &["--output", "json"]].concat()).await;
+    let output = cluster.tell(&[line, &["--output", "json"]].concat()).await;
     let value = serde_json::from_slice(&output.stdout);
     (
         output.status.code(),
@@ -101,6 +90,16 @@ async fn a_cluster_that_is_not_there_is_not_a_no() {
 #[tokio::test]
 async fn status_lists_every_node_and_partition_and_says_whether_all_have_leaders() {
     let mut cluster = Cluster::start(3).await;
+    // Also one that has just started: it has heard of nobody but its leaders, which know the rest.
+    cluster.kill(NodeId(2));
+    cluster.start_node(NodeId(2));
+    cluster.ready().await;
+    let restarted = cluster.endpoint(NodeId(2)).to_owned();
+    let (_, known) = json(&cluster, &["status", "--endpoints", &restarted]).await;
+    let reachable = |node: &Value| node["reachable"] == true;
+    let nodes = known["nodes"].as_array().expect("a list");
+    assert!(nodes.len() == 3 && nodes.iter().all(reachable), "{known}");
+
     let (code, all) = json(&cluster, &["status"]).await;
     assert_eq!(
         (code, &all["partitions"], &all["partitions_led"]),
@@ -125,11 +124,9 @@ async fn status_lists_every_node_and_partition_and_says_whether_all_have_leaders
 async fn a_command_runs_under_its_lock_and_its_code_comes_back() {
     let cluster = Cluster::start(1).await;
     let script = "kapu=$0; echo \"$KAPU_RESOURCE $KAPU_FENCING_TOKEN\"; \"$kapu\" get a >&2; \"$kapu\" extend a --owner \"$KAPU_OWNER\" --ttl 1m >&2 || exit 3; exit 7";
-    let output = say(
-        &cluster,
-        &["lock", "a", "--", "sh", "-c", script, env!("CARGO_BIN_EXE_kapu")],
-    )
-    .await;
+    let output = cluster
+        .tell(&["lock", "a", "--", "sh", "-c", script, env!("CARGO_BIN_EXE_kapu")])
+        .await;
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     assert_eq!(stdout(&output), "a 1\n");
     assert!(stderr(&output).contains("got resource=a"), "{}", stderr(&output));
@@ -144,7 +141,7 @@ async fn a_command_runs_under_its_lock_and_its_code_comes_back() {
 async fn a_command_that_cannot_run_leaves_its_lock_free() {
     let cluster = Cluster::start(1).await;
     for (command, code) in [("/nonexistent/command", 127), ("/etc/passwd", 126)] {
-        let output = say(&cluster, &["lock", "a", "--", command]).await;
+        let output = cluster.tell(&["lock", "a", "--", command]).await;
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         assert!(stderr(&output).contains(command), "{}", stderr(&output));
         assert_eq!(holder(&cluster.client().await, &name("a")).await, None);
@@ -155,7 +152,9 @@ async fn a_command_that_cannot_run_leaves_its_lock_free() {
 async fn a_lock_that_is_not_had_in_time_says_who_has_it() {
     let cluster = Cluster::start(1).await;
     must_lock(&cluster.client().await, &name("a"), &owner("the holder"), HELD).await;
-    let output = say(&cluster, &["lock", "a", "--wait", "100ms", "--", "echo", "never"]).await;
+    let output = cluster
+        .tell(&["lock", "a", "--wait", "100ms", "--", "echo", "never"])
+        .await;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(75), ""));
     assert!(stderr(&output).contains("the holder"), "{}", stderr(&output));
 }
@@ -169,7 +168,7 @@ async fn start_holding(cluster: &Cluster, directory: &Path, options: &[&str], sc
     );
     let line = [&["lock", "a"], options, &["--", "sh", "-c", &script]].concat();
     let log = std::fs::File::create(directory.join("stderr")).expect("a file in a temporary directory");
-    let process = Process::start(at(cluster, &line).stderr(log));
+    let process = Process::start(cluster.at(&line).stderr(log));
     let pid = until("the command runs", async || std::fs::read_to_string(&file).ok()).await;
     (process, pid.trim().parse().expect("a process id"))
 }
@@ -208,7 +207,7 @@ async fn a_wait_that_is_broken_off_leaves_no_lock_that_nobody_holds() {
     let cluster = Cluster::start(1).await;
     let client = cluster.client().await;
     must_lock(&client, &name("a"), &owner("the holder"), Duration::from_secs(2)).await;
-    let mut waiting = Process::start(&mut at(&cluster, &["lock", "a", "--wait", "1h", "--", "true"]));
+    let mut waiting = Process::start(&mut cluster.at(&["lock", "a", "--wait", "1h", "--", "true"]));
     let running = format!("/proc/{}/status", waiting.pid().as_raw_nonzero());
     // Bit 14 of the caught signals is SIGTERM: from then on it ends in its own way.
     until("SIGTERM is caught", async || {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use kapu::types::NodeId;
 
 use crate::harness::Cluster;
-use crate::ledger::{Ledger, Load};
+use crate::ledger::Ledger;
+use crate::load::Load;
 
 /// Enough to start, not enough for the load.
 const DISK_BLOCKS: u32 = 1024;

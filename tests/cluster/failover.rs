@@ -7,14 +7,12 @@ use kapu::clock::{Clock, SystemClock};
 use kapu::types::NodeId;
 
 use crate::harness::Cluster;
-use crate::ledger::{HELD, Ledger, Load};
-use crate::process::until;
+use crate::ledger::{HELD, Ledger};
+use crate::load::Load;
 use crate::requests::{lock_when_free, name};
 
 const ROUNDS_DEFAULT: usize = 3;
 const WORKERS: u64 = 8;
-/// The load does so much between two kills.
-const GRANTS_BETWEEN_KILLS: u64 = 50;
 
 fn rounds() -> usize {
     let set = std::env::var("KAPU_ROUNDS").ok();
@@ -31,10 +29,10 @@ async fn no_acknowledged_lock_is_lost_when_leaders_are_killed() {
     let load = Load::start(&client, &ledger, WORKERS);
     let mut times = Vec::new();
     for round in 0..rounds() {
-        make_progress(&ledger).await;
+        load.make_progress().await;
         let (victim, time) = kill_a_leader(&mut cluster, &client, &ledger, round).await;
         times.push(time);
-        make_progress(&ledger).await;
+        load.make_progress().await;
         cluster.start_node(victim);
         cluster.ready().await;
     }
@@ -56,15 +54,6 @@ async fn no_acknowledged_lock_is_lost_when_leaders_are_killed() {
         lock_when_free(&client, &after, &client.new_owner(), HELD).await,
     );
     ledger.check(&client).await;
-}
-
-/// Waits until the load has been granted some more.
-async fn make_progress(ledger: &Ledger) {
-    let wanted = ledger.grants() + GRANTS_BETWEEN_KILLS;
-    until("the load makes progress", async || {
-        (ledger.grants() >= wanted).then_some(())
-    })
-    .await;
 }
 
 /// Kills the node that leads a lock's partition, and returns it with the time until that lock is granted.

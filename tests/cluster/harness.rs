@@ -1,23 +1,27 @@
-//! Three `kapu serve` on free ports, to be killed, stopped and started again.
+//! `kapu serve` on free ports, three or as many as there are, to be killed, stopped and started again, added and removed.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use kapu::cli::view::{ClusterView, look};
 use kapu::client::Client;
+use kapu::limits::CAUGHT_UP_ENTRIES_MAX;
 use kapu::types::{NodeId, Resource};
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Process, kapu, until};
+use crate::process::{Process, kapu, run, stderr, until};
 
 /// How many partitions a cluster of these tests has.
 pub const PARTITIONS: u32 = 4;
 /// How long one node may take to tell its status.
 const ASK: Duration = Duration::from_secs(1);
+/// How long a change of members may take.
+const CHANGE: &str = "60s";
 
 /// A loopback address that nobody has, below the range that the system takes ports of clients from: a node that is started again finds
 /// its port as it left it.
@@ -38,32 +42,118 @@ struct Node {
     id: u64,
     listen: String,
     peer_listen: String,
+    /// How it comes to the cluster: the peers that it is created with, or a node to join.
+    origin: [String; 2],
     process: Option<Process>,
+}
+
+impl Node {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            listen: free_address(),
+            peer_listen: free_address(),
+            origin: Default::default(),
+            process: None,
+        }
+    }
 }
 
 /// A cluster of real processes. Whatever still runs is killed when it is dropped.
 pub struct Cluster {
     nodes: Vec<Node>,
+    partitions: u32,
     directory: TempDir,
 }
 
 impl Cluster {
     /// Starts `count` nodes and waits until every partition has a leader.
     pub async fn start(count: u64) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let node = |id| Node {
-            id,
-            listen: free_address(),
-            peer_listen: free_address(),
-            process: None,
-        };
+        Self::start_with(count, PARTITIONS).await
+    }
+
+    /// As [`Cluster::start`], with another number of partitions.
+    pub async fn start_with(count: u64, partitions: u32) -> Self {
+        let mut nodes: Vec<_> = (1..=count).map(Node::new).collect();
+        let peers: Vec<_> = nodes
+            .iter()
+            .map(|node| format!("{}={}", node.id, node.peer_listen))
+            .collect();
+        for node in &mut nodes {
+            node.origin = ["--peers".to_owned(), peers.join(",")];
+        }
         let mut cluster = Self {
-            nodes: (1..=count).map(node).collect(),
-            directory,
+            nodes,
+            partitions,
+            directory: tempfile::tempdir().expect("a temporary directory"),
         };
         cluster.start_all();
         cluster.ready().await;
         cluster
+    }
+
+    /// Starts a new node that asks `through` to be added, and returns its id. It is a voter once [`Cluster::settled`] returns.
+    pub fn add(&mut self, id: u64, through: NodeId) -> NodeId {
+        let mut node = Node::new(id);
+        node.origin = ["--join".to_owned(), self.endpoint(through).to_owned()];
+        self.nodes.push(node);
+        self.start_node(NodeId(id));
+        NodeId(id)
+    }
+
+    /// Waits until `kapu node list` says that a node votes in every partition and has caught up.
+    pub async fn settled(&mut self, id: NodeId) {
+        let what = format!("node {id} is a voter of every partition and lacks nothing");
+        until(&what, async || {
+            self.check_running();
+            self.is_settled(id).await.then_some(())
+        })
+        .await;
+    }
+
+    async fn is_settled(&self, id: NodeId) -> bool {
+        let nodes = self.listed_nodes().await;
+        let row = nodes.iter().find(|row| row["node"] == id.0);
+        row.is_some_and(|row| {
+            let has_caught_up = row["live"] == true && row["lacks"].as_u64() <= Some(CAUGHT_UP_ENTRIES_MAX);
+            row["voter"] == self.partitions && has_caught_up
+        })
+    }
+
+    /// The rows of `kapu node list`.
+    pub async fn listed_nodes(&self) -> Vec<Value> {
+        let output = self.tell(&["node", "list", "--output", "json"]).await;
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        list["nodes"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Removes a node, and checks that it says so itself and ends with code 0.
+    pub async fn remove(&mut self, id: NodeId) {
+        let output = self
+            .tell(&["node", "remove", &id.to_string(), "--timeout", CHANGE])
+            .await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        if self.node(id).process.is_some() {
+            assert_eq!(self.exit(id).await, Some(0), "{}", self.log(id));
+            assert!(
+                self.log(id).contains("was removed from its cluster"),
+                "{}",
+                self.log(id)
+            );
+        }
+        self.nodes.retain(|node| node.id != id.0);
+    }
+
+    /// Runs `kapu` for this cluster to its end.
+    pub async fn tell(&self, line: &[&str]) -> Output {
+        run(&mut self.at(line)).await
+    }
+
+    /// `kapu`, to be run for this cluster.
+    pub fn at(&self, line: &[&str]) -> Command {
+        let mut command = kapu();
+        command.env("KAPU_ENDPOINTS", self.endpoints().join(",")).args(line);
+        command
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -75,22 +165,15 @@ impl Cluster {
         let node = self.node(id);
         let mut command = kapu();
         command.args(["serve", "--node-id", &node.id.to_string(), "--listen", &node.listen]);
-        command.args(["--peer-listen", &node.peer_listen, "--peers", &self.peers()]);
+        command.args(["--peer-listen", &node.peer_listen]).args(&node.origin);
         command
-            .args(["--partitions", &PARTITIONS.to_string()])
+            .args(["--partitions", &self.partitions.to_string()])
             .arg("--data-dir")
             .arg(self.data_dir(id));
-        command.env("RUST_LOG", "info").stdin(Stdio::null());
+        // No node outlives the test, however that ends.
+        command.arg("--exit-with-parent").stdin(Stdio::piped());
+        command.env("RUST_LOG", "info");
         command
-    }
-
-    pub fn peers(&self) -> String {
-        let peers: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}={}", node.id, node.peer_listen))
-            .collect();
-        peers.join(",")
     }
 
     pub fn data_dir(&self, id: NodeId) -> PathBuf {
@@ -123,7 +206,8 @@ impl Cluster {
         command
             .args(["-c", &script])
             .arg(node.get_program())
-            .args(node.get_args());
+            .args(node.get_args())
+            .stdin(Stdio::piped());
         self.start_as(id, command);
     }
 
@@ -148,7 +232,7 @@ impl Cluster {
         until(what, async || {
             self.check_running();
             let view = self.view().await;
-            let ready = view.is_ready() && view.partitions().len() == PARTITIONS as usize;
+            let ready = view.is_ready() && view.partitions().len() == self.partitions as usize;
             (ready && view.statuses().count() == running).then_some(())
         })
         .await;
@@ -172,7 +256,7 @@ impl Cluster {
 
     /// The node that leads the partition of `resource`.
     pub async fn leader_of(&self, resource: &Resource) -> NodeId {
-        let partition = resource.partition(PARTITIONS);
+        let partition = resource.partition(self.partitions);
         until("a partition has a leader", async || self.view().await.leader(partition)).await
     }
 
@@ -196,6 +280,12 @@ impl Cluster {
         Client::connect(endpoints.iter().cloned())
             .await
             .expect("endpoints of the harness are sound")
+    }
+
+    /// The number of the process of a node that runs.
+    pub fn pid(&self, id: NodeId) -> i32 {
+        let process = self.node(id).process.as_ref().expect("the node runs");
+        process.pid().as_raw_nonzero().get()
     }
 
     /// SIGKILL. The node does not run any more when this returns.

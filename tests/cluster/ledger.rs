@@ -4,7 +4,6 @@
 //! acknowledged before the request began. Requests that overlap are not compared: their order is the cluster's business.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,12 +13,10 @@ use kapu::types::{FencingToken, Owner, Resource};
 use tokio::task::JoinSet;
 
 use crate::harness::PARTITIONS;
-use crate::requests::{get, name, try_lock, unlock};
+use crate::requests::get;
 
 /// Longer than any test: what is held stays held.
 pub const HELD: Duration = Duration::from_secs(60 * 60);
-/// Each worker keeps every so many locks.
-const HOLD_EVERY: u64 = 8;
 
 /// A lock that was acknowledged and never freed.
 #[derive(Clone, Debug)]
@@ -29,33 +26,50 @@ struct Held {
     token: FencingToken,
 }
 
-#[derive(Default)]
 struct Book {
     held: Vec<Held>,
-    tokens: [BTreeSet<FencingToken>; PARTITIONS as usize],
+    /// By partition.
+    tokens: Vec<BTreeSet<FencingToken>>,
     grants: u64,
     violations: Vec<String>,
 }
 
 /// Everything that was acknowledged.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Ledger(Arc<Mutex<Book>>);
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(PARTITIONS)
+    }
+}
+
 impl Ledger {
+    /// The ledger of a cluster of so many partitions.
+    pub fn new(partitions: u32) -> Self {
+        let book = Book {
+            held: Vec::new(),
+            tokens: (0..partitions).map(|_| BTreeSet::new()).collect(),
+            grants: 0,
+            violations: Vec::new(),
+        };
+        Self(Arc::new(Mutex::new(book)))
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Book) -> T) -> T {
         work(&mut self.0.lock().expect("no test thread panics with the book open"))
     }
 
     /// The greatest token acknowledged so far in the partition of `resource`: to be asked before a request begins.
     pub fn floor(&self, resource: &Resource) -> Option<FencingToken> {
-        self.with(|book| book.tokens[partition(resource)].last().copied())
+        self.with(|book| book.tokens_of(resource).last().copied())
     }
 
     /// Writes down a grant, and what is wrong with it.
     pub fn granted(&self, resource: &Resource, floor: Option<FencingToken>, token: FencingToken) {
         self.with(|book| {
             book.grants += 1;
-            if !book.tokens[partition(resource)].insert(token) {
+            if !book.tokens_of(resource).insert(token) {
                 book.violations
                     .push(format!("token {token} was given twice, the second time for {resource}"));
             }
@@ -81,16 +95,17 @@ impl Ledger {
         self.with(|book| book.grants)
     }
 
-    fn violations(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.with(|book| book.violations.clone())
     }
 
-    /// Checks that nothing was violated, and that every lock that was kept is there, with its owner and token.
-    pub async fn check(&self, client: &Client) {
+    /// Checks that nothing was violated, and that every lock that was kept is there, with its owner and token. Says how many were.
+    pub async fn check(&self, client: &Client) -> usize {
         let violations = self.violations();
         assert!(violations.is_empty(), "{}", violations.join("\n"));
         let held = self.with(|book| book.held.clone());
-        assert!(!held.is_empty(), "nothing was held, so nothing was checked");
+        let count = held.len();
+        assert!(count > 0, "nothing was held, so nothing was checked");
         let mut checks = JoinSet::new();
         for lock in held {
             let client = client.clone();
@@ -103,67 +118,21 @@ impl Ledger {
         }
         let lost: Vec<_> = checks.join_all().await.into_iter().flatten().collect();
         assert!(lost.is_empty(), "{}", lost.join("\n"));
+        count
     }
 }
 
-fn partition(resource: &Resource) -> usize {
-    resource.partition(PARTITIONS).0 as usize
-}
-
-/// Workers that lock and unlock for as long as this exists.
-pub struct Load {
-    stop: Arc<AtomicBool>,
-    workers: JoinSet<()>,
-}
-
-impl Load {
-    pub fn start(client: &Client, ledger: &Ledger, workers: u64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        for worker in 0..workers {
-            tasks.spawn(work(client.clone(), ledger.clone(), stop.clone(), worker));
-        }
-        Self { stop, workers: tasks }
-    }
-
-    /// Ends the load. Fails when a worker did.
-    pub async fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.workers.join_all().await;
-    }
-}
-
-async fn work(client: Client, ledger: Ledger, stop: Arc<AtomicBool>, worker: u64) {
-    let mut round = 0;
-    while !stop.load(Ordering::Relaxed) {
-        round += 1;
-        let keeps = round % HOLD_EVERY == 0;
-        let resource = if keeps {
-            name(&format!("held-{worker}-{round}"))
-        } else {
-            name(&format!("churn-{worker}"))
-        };
-        let owner = client.new_owner();
-        let floor = ledger.floor(&resource);
-        let answer = client.request(try_lock(&resource, &owner, HELD)).await;
-        if let Ok(Outcome::Locked { fencing_token, .. }) = answer {
-            ledger.granted(&resource, floor, fencing_token);
-            if keeps {
-                ledger.keeps(&resource, &owner, fencing_token);
-                continue;
-            }
-        }
-        // Also after a failure: it may have taken effect, and the next round wants the lock free.
-        if !keeps {
-            let _ = client.request(unlock(&resource, &owner)).await;
-        }
+impl Book {
+    fn tokens_of(&mut self, resource: &Resource) -> &mut BTreeSet<FencingToken> {
+        let partitions = u32::try_from(self.tokens.len()).expect("a number of partitions");
+        &mut self.tokens[resource.partition(partitions).0 as usize]
     }
 }
 
 /// A ledger that accepts everything would prove nothing.
 #[test]
 fn the_ledger_sees_tokens_that_repeat_or_go_back() {
-    let (resource, ledger) = (name("a"), Ledger::default());
+    let (resource, ledger) = (crate::requests::name("a"), Ledger::default());
     ledger.granted(&resource, None, FencingToken(5));
     ledger.granted(&resource, None, FencingToken(4));
     assert_eq!(

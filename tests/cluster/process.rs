@@ -8,9 +8,16 @@ use std::time::Duration;
 use kapu::clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing that is awaited takes longer on a machine that is not broken.
+/// Nothing that is awaited takes longer on a machine that is not broken. `KAPU_DEADLINE` says otherwise, in seconds, where a lot is to be done.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+
+fn deadline() -> Duration {
+    let set = std::env::var("KAPU_DEADLINE").ok();
+    set.map_or(DEADLINE, |seconds| {
+        Duration::from_secs(seconds.parse().expect("KAPU_DEADLINE is a number"))
+    })
+}
 
 /// `kapu`, with nothing of the tester's own settings.
 pub fn kapu() -> Command {
@@ -26,14 +33,14 @@ pub fn kapu() -> Command {
 
 /// Looks until `found` finds something. Fails with `what` was awaited when the deadline passes.
 pub async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = SystemClock.now();
+    let (start, deadline) = (SystemClock.now(), deadline());
     loop {
         if let Some(value) = found().await {
             return value;
         }
         assert!(
-            SystemClock.now() - start < DEADLINE,
-            "still waiting after {DEADLINE:?} until {what}"
+            SystemClock.now() - start < deadline,
+            "still waiting after {deadline:?} until {what}"
         );
         SystemClock.sleep(POLL).await;
     }
