@@ -5,7 +5,7 @@ use std::time::Duration;
 use kapu::clock::{Clock, SystemClock};
 use kapu::types::{NodeId, Resource};
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, PARTITIONS};
 use crate::ledger::HELD;
 use crate::requests::{holder, must_lock, name, owner};
 
@@ -45,6 +45,30 @@ async fn a_held_lock_survives_a_leader_change_with_its_owner_token_and_lease() {
         assert_eq!(cluster.terminate(leader).await, Some(0))
     })
     .await;
+}
+
+/// The last role that a node had in `partition`, as its log tells.
+fn last_role(log: &str, partition: u32) -> &str {
+    let words = format!("role partition={partition} role=");
+    let role = log.lines().filter_map(|line| line.split_once(&words)).last();
+    role.and_then(|(_, rest)| rest.split('"').nth(1)).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_asked_to_stop_leads_nothing_when_it_ends() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader_of(&name("any")).await;
+    assert!(
+        (0..PARTITIONS).any(|partition| last_role(&cluster.log(leader), partition) == "leader"),
+        "{}",
+        cluster.log(leader)
+    );
+    assert_eq!(cluster.terminate(leader).await, Some(0));
+    let log = cluster.log(leader);
+    for partition in 0..PARTITIONS {
+        assert_eq!(last_role(&log, partition), "follower", "partition {partition}: {log}");
+    }
+    assert!(!log.contains("no successor took over"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
