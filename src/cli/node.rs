@@ -46,8 +46,9 @@ pub enum PartitionCommand {
     #[command(after_help = "Example:
   kapu partition transfer 0 --to 2
 
-Leaders spread over the nodes by themselves; one that was asked for in this way stays, though, until it stops or another
-is elected. Exits 0 when the handover has begun: `kapu partition list` says who leads.")]
+Leaders spread over the nodes by themselves. One that was asked for in this way stays
+until it leads no more. Exits 0 when the handover has begun: `kapu partition list` says
+who leads.")]
     Transfer {
         /// Which partition
         #[arg(value_name = "PARTITION")]
