@@ -50,7 +50,7 @@ async fn a_held_lock_survives_a_leader_change_with_its_owner_token_and_lease() {
 /// The last role that a node had in `partition`, as its log tells.
 fn last_role(log: &str, partition: u32) -> &str {
     let words = format!("role partition={partition} role=");
-    let role = log.lines().filter_map(|line| line.split_once(&words)).last();
+    let role = log.lines().rev().find_map(|line| line.split_once(&words));
     role.and_then(|(_, rest)| rest.split('"').nth(1)).unwrap_or_default()
 }
 
