@@ -397,6 +397,24 @@ fn leadership_goes_back_by_itself_to_the_replica_that_is_preferred() {
     assert_eq!(replicas.leader(), 0);
 }
 
+/// A leader that was to be removed handed over, and got leadership back before the next one was asked to remove it.
+#[test]
+fn leader_that_was_just_elected_leads_for_a_while() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    for _ in 1..limits::BALANCE_TICKS {
+        (0..3).for_each(|node| replicas.node(node).tick());
+        replicas.settle();
+    }
+    replicas.node(0).hand_over();
+    replicas.settle();
+    assert_eq!(replicas.leader(), 2);
+    replicas.pass(limits::BALANCE_TICKS - 1);
+    assert_eq!(replicas.leader(), 2);
+    replicas.pass(1);
+    assert_eq!(replicas.leader(), 0);
+}
+
 /// A handover that somebody had asked for was undone a second later, because the new leader was not the preferred one.
 #[test]
 fn leader_that_somebody_asked_for_stays_until_another_is_elected() {

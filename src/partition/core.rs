@@ -309,6 +309,7 @@ impl Core {
 
     fn change_role(&mut self) {
         self.clock = None;
+        self.restart_balance();
         if !mutants::on(Mutant::CallersKept) {
             self.pending.lose_leadership();
         }

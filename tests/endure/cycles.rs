@@ -5,7 +5,6 @@ use crate::harness::Cluster;
 use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::measure::Phases;
-use crate::process::until;
 
 /// How often each node is looked at.
 const SAMPLE_CYCLES: u64 = 1_000_000;
@@ -21,10 +20,9 @@ pub async fn run(args: &Args) {
     phases.begin(&load);
     for sample in 1..=args.cycles.div_ceil(SAMPLE_CYCLES) {
         let wanted = (sample * SAMPLE_CYCLES).min(args.cycles);
-        until("a million cycles more", async || {
-            (ledger.grants() >= wanted).then_some(())
-        })
-        .await;
+        while ledger.grants() < wanted {
+            load.make_progress().await;
+        }
         let name = format!("{wanted} cycles");
         phases.end(&load, &name);
         phases.sizes(&cluster, &name);

@@ -110,6 +110,11 @@ impl Core {
         self.balance.asked_in = Some(term.next());
     }
 
+    /// A replica whose role has changed leads for a while before it thinks of another: who made it lead may want something of it.
+    pub(super) const fn restart_balance(&mut self) {
+        self.balance.ticks = 0;
+    }
+
     /// Now and then a leader gives way to the replica that should lead this partition, once that has everything: so leaders spread over the
     /// nodes, and a node of low priority leads only while no other can. A leader that somebody asked for stays until it leads no more.
     pub(super) fn balance(&mut self) {
