@@ -24,9 +24,11 @@ mod measure;
 mod members;
 mod stopped;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use kapu::cli::signals::Signals;
 
 /// What to measure, and how much of it.
 #[derive(Debug, Parser)]
@@ -59,14 +61,26 @@ impl Args {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+async fn main() -> ExitCode {
     let args = Args::parse();
+    let Ok(mut signals) = Signals::catch() else {
+        return ExitCode::FAILURE;
+    };
+    // What is broken off ends its nodes too, also one that is stopped.
+    tokio::select! {
+        biased;
+        _ = signals.next() => ExitCode::FAILURE,
+        () = run(&args) => ExitCode::SUCCESS,
+    }
+}
+
+async fn run(args: &Args) {
     for part in &args.parts {
         match part.as_str() {
-            "members" => members::run(&args).await,
-            "locks" => locks::run(&args).await,
-            "cycles" => cycles::run(&args).await,
-            "stopped" => stopped::run(&args).await,
+            "members" => members::run(args).await,
+            "locks" => locks::run(args).await,
+            "cycles" => cycles::run(args).await,
+            "stopped" => stopped::run(args).await,
             other => panic!("{other:?} is no part; give members, locks, cycles or stopped"),
         }
     }
