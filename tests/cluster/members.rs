@@ -17,11 +17,14 @@ async fn a_node_that_joins_becomes_a_voter_and_a_held_lock_keeps_its_token() {
     let token = must_lock(&cluster.client().await, &lock, &keeper, HELD).await;
     let new = cluster.add(4, NodeId(1));
     cluster.settled(new).await;
-    let nodes = cluster.listed_nodes().await;
     let standing = |row: &serde_json::Value| (row["node"].as_u64(), row["voter"].as_u64(), row["learner"].as_u64());
-    let all: Vec<_> = nodes.iter().map(standing).collect();
     let voter = |node| (Some(node), Some(PARTITIONS.into()), Some(0));
-    assert_eq!(all, [voter(1), voter(2), voter(3), voter(4)]);
+    until("all four vote everywhere", async || {
+        let nodes = cluster.listed_nodes().await;
+        let all: Vec<_> = nodes.iter().map(standing).collect();
+        (all == [voter(1), voter(2), voter(3), voter(4)]).then_some(())
+    })
+    .await;
     let found = holder(&cluster.client().await, &lock).await;
     assert_eq!(found.map(|(owner, token, _)| (owner, token)), Some((keeper, token)));
 }
