@@ -6,8 +6,13 @@
 mod damage;
 mod inspect;
 mod life;
+mod operator;
+mod register;
+mod steward;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,6 +27,8 @@ use tokio::sync::oneshot;
 
 pub use self::damage::Damage;
 use self::damage::{Damaged, Met};
+pub use self::inspect::Reign;
+pub use self::register::Register;
 use crate::options::Options;
 use crate::record::Recorder;
 use crate::trace::Trace;
@@ -63,6 +70,7 @@ struct Inner {
     machines: BTreeMap<u64, Machine>,
     failures: Mutex<Vec<(u64, String)>>,
     met: Mutex<Met>,
+    register: Mutex<Register>,
 }
 
 /// One machine: what outlives the process.
@@ -72,6 +80,8 @@ struct Machine {
     platters: Platters,
     clock: SimClock,
     network: SimNetwork,
+    /// Where it listens for peers.
+    peer_port: AtomicU16,
     life: Mutex<Life>,
     damage: Mutex<Option<Damaged>>,
 }
@@ -115,13 +125,15 @@ impl Cluster {
                 platters: Platters::new(node, options.seed, trace.clone()),
                 clock,
                 network: SimNetwork::new(node, links.clone(), Arc::new(|_| {})),
+                peer_port: AtomicU16::new(PEER_PORT),
                 life: Mutex::default(),
                 damage: Mutex::default(),
             };
             (node, machine)
         };
         Self(Arc::new(Inner {
-            machines: (1..=options.nodes).map(machine).collect(),
+            machines: (1..=options.machines()).map(machine).collect(),
+            register: Mutex::new(Register::new(options.nodes, options.machines())),
             options: options.clone(),
             links: links.clone(),
             trace: trace.clone(),
@@ -133,9 +145,9 @@ impl Cluster {
         }))
     }
 
-    /// Every node, in order.
+    /// Every node for which there is a machine, in order.
     pub fn nodes(&self) -> impl Iterator<Item = u64> + use<> {
-        1..=self.0.options.nodes
+        1..=self.0.options.machines()
     }
 
     /// The addresses that clients are told.
@@ -189,6 +201,13 @@ impl Cluster {
         self.machine(node).lock().phase == Phase::Alive
     }
 
+    /// Whether a process was told to stop, and is still there.
+    #[must_use]
+    pub fn is_stopping(&self, node: u64) -> bool {
+        let life = self.machine(node).lock();
+        life.phase == Phase::Alive && life.stop.is_none()
+    }
+
     /// In which of its lives the node is.
     #[must_use]
     pub fn boot(&self, node: u64) -> u64 {
@@ -234,17 +253,25 @@ impl Cluster {
         self.0.failures.lock().expect("nobody panics while holding it")
     }
 
+    /// Where a node's peers reach it at present.
+    fn peer_address(&self, node: u64) -> SocketAddr {
+        node_address(node, self.machine(node).peer_port.load(Ordering::Relaxed))
+    }
+
+    /// The settings of a node: the first ones know each other, the others wait to be added.
     fn config(&self, node: u64) -> NodeConfig {
         let options = &self.0.options;
         let peer = |node| (NodeId(node), node_address(node, PEER_PORT).to_string());
+        let first = 1..=options.nodes;
+        let peer_address = self.peer_address(node).to_string();
         let config = NodeConfig {
             cluster: "sim".to_owned(),
             node_id: NodeId(node),
             client_address: node_address(node, CLIENT_PORT).to_string(),
-            peer_listen: Some(node_address(node, PEER_PORT).to_string()),
-            peer_address: node_address(node, PEER_PORT).to_string(),
+            peer_listen: Some(peer_address.clone()),
+            peer_address,
             priority: 1,
-            voters: self.nodes().map(peer).collect(),
+            voters: first.clone().filter(|_| first.contains(&node)).map(peer).collect(),
             partitions: options.partitions,
             tick: Duration::from_millis(options.election_ms) / ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,

@@ -1,6 +1,6 @@
 //! Everything that a run leaves behind for the checkers: what clients saw, what replicas did, what the disks hold, how it ended.
 
-use kapu::raft::Role;
+use kapu::raft::{Membership, Role};
 
 use crate::history::{FencedWrite, Operation};
 
@@ -38,6 +38,8 @@ pub enum Fact {
         applied: u64,
         /// What is durable on its disk.
         durable: u64,
+        /// Who decides, by its newest membership.
+        voters: Voters,
     },
     /// It applied an entry.
     Applied {
@@ -72,6 +74,49 @@ pub enum Fact {
     },
 }
 
+/// Who decides, as a membership says it: a bit for each node id. Whoever made the membership also has an opinion of what a quorum is; this is
+/// another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Voters {
+    /// Those who vote from now on.
+    pub new: u64,
+    /// Those who voted before the change that is under way; none outside of one.
+    pub old: u64,
+}
+
+impl Voters {
+    /// The voters of a membership.
+    #[must_use]
+    pub fn of(membership: &Membership) -> Self {
+        let mut voters = Self::default();
+        for (node, member) in membership.members() {
+            voters.new |= u64::from(member.is_voter) << node.0;
+            voters.old |= u64::from(member.is_outgoing) << node.0;
+        }
+        voters
+    }
+
+    /// The nodes 1 to `nodes`.
+    #[must_use]
+    pub const fn first(nodes: u64) -> Self {
+        let new = (2 << nodes) - 2;
+        Self { new, old: 0 }
+    }
+
+    /// Whether `nodes` suffice for a decision: a majority of the new voters, and one of the old ones where there are any.
+    #[must_use]
+    pub fn are_decided_by(self, nodes: impl IntoIterator<Item = u64>) -> bool {
+        let agreed = nodes.into_iter().fold(0_u64, |agreed, node| agreed | 1 << node);
+        let is_majority = |voters: u64| (agreed & voters).count_ones() > voters.count_ones() / 2;
+        is_majority(self.new) && (self.old == 0 || is_majority(self.old))
+    }
+
+    /// Each of them, new or old.
+    pub fn nodes(self) -> impl Iterator<Item = u64> {
+        (0..u64::from(u64::BITS)).filter(move |node| (self.new | self.old) >> node & 1 == 1)
+    }
+}
+
 /// What the disk of one node holds durably at the end, crashed nodes too, for one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurableReplica {
@@ -94,6 +139,10 @@ pub struct DurableReplica {
 pub struct Ending {
     /// Nodes that should be alive.
     pub core: Vec<u64>,
+    /// Nodes that should belong to the cluster: the core, and those whose disk is lost.
+    pub members: Vec<u64>,
+    /// (partition, voters) as each leader of `leaders` has them.
+    pub voters: Vec<(u32, Voters)>,
     /// (partition, leader) for each partition with exactly one leader that its core agrees on.
     pub leaders: Vec<(u32, u64)>,
     /// (node, partition, applied, digest) of every replica in the core.
@@ -111,7 +160,7 @@ pub struct Ending {
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// How many nodes.
+    /// How many nodes there were at first: 1 to so many.
     pub nodes: u64,
     /// How many partitions.
     pub partitions: u32,
@@ -127,4 +176,24 @@ pub struct Evidence {
     pub disks: Vec<DurableReplica>,
     /// After healing.
     pub ending: Ending,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voters_are_decided_by_a_majority_of_each_kind() {
+        let three = Voters::first(3);
+        assert_eq!(three.nodes().collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(three.are_decided_by([1, 3]) && !three.are_decided_by([1]) && !three.are_decided_by([1, 4, 5]));
+        let joint = Voters {
+            new: 0b11_0010,
+            old: three.new,
+        };
+        assert!(joint.are_decided_by([1, 2, 4]));
+        assert!(!joint.are_decided_by([4, 5]), "no majority of the old ones");
+        assert!(!joint.are_decided_by([2, 3]), "no majority of the new ones");
+        assert!(!Voters::default().are_decided_by([1, 2, 3]), "nobody decides nothing");
+    }
 }

@@ -6,6 +6,7 @@
 mod coup;
 mod damage;
 mod faults;
+mod members;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use madsim::task::JoinHandle;
 
-use crate::cluster::Cluster;
-use crate::plan::{Fault, Plan};
+use crate::cluster::{Cluster, Register};
+use crate::plan::{Fault, Luck, Plan};
 use crate::trace::Trace;
 use crate::world::links::Weather;
 use crate::world::{true_ns, true_sleep};
@@ -30,13 +31,14 @@ impl Nemesis {
     #[must_use]
     pub fn start(cluster: &Cluster, plan: &Plan, trace: &Trace) -> Self {
         let done = Arc::default();
-        let throne = Arc::<tokio::sync::Mutex<()>>::default();
+        let (throne, office) = <(Arc<tokio::sync::Mutex<()>>, Arc<tokio::sync::Mutex<()>>)>::default();
         let number = |number: usize| u64::try_from(number).expect("a plan is short");
         let tasks = plan.faults.iter().enumerate().map(|(at, planned)| {
             let evil = Evil {
                 number: number(at),
                 cluster: cluster.clone(),
                 throne: Arc::clone(&throne),
+                office: Arc::clone(&office),
             };
             let (fault, trace, done) = (planned.fault.clone(), trace.clone(), Arc::clone(&done));
             let begin = Duration::from_millis(planned.at_ms);
@@ -81,6 +83,8 @@ struct Evil {
     cluster: Cluster,
     /// Held during a coup.
     throne: Arc<tokio::sync::Mutex<()>>,
+    /// Held during a change of members.
+    office: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// So many milliseconds.
@@ -156,6 +160,11 @@ impl Evil {
             Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
+            Fault::Join {} => drop(self.change(Register::join).await),
+            Fault::Leave(Luck { luck }) => drop(self.change(|register| register.leave(luck)).await),
+            Fault::Replace(Luck { luck }) => self.replace(luck).await,
+            Fault::Move(Luck { luck }) => self.relocate(luck).await,
+            Fault::Transfer { partition } => self.cluster.transfer(partition).await,
         }
     }
 }

@@ -20,13 +20,21 @@ const DRIFT_PPM_MAX: i64 = 4_900;
 /// The pace of coups, one of these.
 const COUP_EVERY_MS: [Option<u64>; 5] = [None, None, Some(1_500), Some(3_000), Some(6_000)];
 
+/// The pace of changes of members, one of these.
+const MEMBERS_EVERY_MS: [Option<u64>; 5] = [None, None, Some(1_500), Some(3_000), Some(6_000)];
+/// Machines for nodes that may be added.
+const SPARES: [u64; 4] = [1, 2, 3, 4];
+
 /// Everything that was drawn but the faults themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// What all of it was drawn from.
     pub seed: u64,
-    /// How many nodes, all of them voters.
+    /// How many nodes there are at first, all of them voters.
     pub nodes: u64,
+    /// So many machines are there for nodes that join later.
+    #[serde(default)]
+    pub spares: u64,
     /// How many partitions.
     pub partitions: u32,
     /// How much is asked, and by whom.
@@ -49,6 +57,9 @@ pub struct Options {
     /// Between two coups pass about so many milliseconds; none when there are no coups.
     #[serde(default)]
     pub coup_every_ms: Option<u64>,
+    /// Between two changes of the members pass about so many milliseconds; none when they stay as they are.
+    #[serde(default)]
+    pub members_every_ms: Option<u64>,
 }
 
 impl Options {
@@ -57,9 +68,12 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let from = |purpose| rng(seed, &format!("option {purpose}"));
         let nodes = pick(&mut from("nodes"), &[1, 3, 3, 3, 3, 3, 5, 5]);
+        let members_every_ms = pick(&mut from("members"), &MEMBERS_EVERY_MS);
+        let spares = pick(&mut from("spares"), &SPARES);
         Self {
             seed,
             nodes,
+            spares: members_every_ms.map_or(0, |_| spares),
             partitions: pick(&mut from("partitions"), &[1, 1, 2, 3, 4, 8]),
             load: Load::draw(seed),
             election_ms: pick(&mut from("election"), &[200, 400, 400, 1_000]),
@@ -70,7 +84,14 @@ impl Options {
             fault_every_ms: pick(&mut from("fault pace"), &[400, 1_000, 2_000, 4_000]),
             faults: draw_faults(&mut from("faults"), nodes),
             coup_every_ms: pick(&mut from("coups"), &COUP_EVERY_MS).filter(|_| nodes > 1),
+            members_every_ms,
         }
+    }
+
+    /// Every machine on which a node may run, counted from one: those of the first nodes, then the spare ones.
+    #[must_use]
+    pub const fn machines(&self) -> u64 {
+        self.nodes + self.spares
     }
 
     /// Every option with its value, for a person.

@@ -7,6 +7,7 @@
 mod coup;
 mod damage;
 mod draw;
+mod members;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::options::Options;
 pub use coup::{Coup, Fall};
 pub use damage::{RollBack, damaged_max};
+pub use members::Luck;
 
 /// A whole run but for the code: what it is like, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +120,16 @@ pub enum Fault {
     Swap { node: u64, with: u64, for_ms: u64 },
     /// The wall clock jumps, and stays there.
     WallStep { node: u64, by_ms: i64 },
+    /// A new node joins, on the next spare machine.
+    Join {},
+    /// A member is removed for good.
+    Leave(Luck),
+    /// A member's machine is lost for good; a new node joins, and the lost one is removed.
+    Replace(Luck),
+    /// A member moves to another address.
+    Move(Luck),
+    /// The leader of a partition is told to hand over.
+    Transfer { partition: u32 },
 }
 
 macro_rules! kinds {
@@ -155,6 +167,7 @@ kinds! {
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
     Coup "coup", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap", WallStep "wall_step",
+    Join "join", Leave "leave", Replace "replace", Move "move", Transfer "transfer",
 }
 
 impl Kind {
@@ -178,7 +191,16 @@ impl Kind {
     /// Whether it comes at a pace of its own, whatever else goes wrong.
     #[must_use]
     pub const fn has_own_pace(self) -> bool {
-        matches!(self, Self::Coup)
+        matches!(self, Self::Coup) || self.is_of_members()
+    }
+
+    /// Whether it changes who belongs to the cluster or leads it, as its operator does.
+    #[must_use]
+    pub const fn is_of_members(self) -> bool {
+        matches!(
+            self,
+            Self::Join | Self::Leave | Self::Replace | Self::Move | Self::Transfer
+        )
     }
 
     /// Whether it takes from a disk what was durable. In one run that befalls a minority of the disks at most, and each of them once.
@@ -203,11 +225,11 @@ impl Plan {
     /// In words, when it is none, or names a node that does not exist.
     pub fn from_json(text: &str) -> Result<Self, String> {
         let plan: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let nodes = plan.options.nodes;
-        if !(1..=9).contains(&nodes) || plan.options.partitions == 0 {
+        let (nodes, partitions) = (plan.options.nodes, plan.options.partitions);
+        if !(1..=9).contains(&nodes) || plan.options.spares > 9 || partitions == 0 {
             return Err(format!(
-                "a cluster of {nodes} nodes and {} partitions cannot be had",
-                plan.options.partitions
+                "a cluster of {nodes} nodes, {} more and {partitions} partitions cannot be had",
+                plan.options.spares
             ));
         }
         if let Some(planned) = plan.faults.iter().find(|planned| !planned.fault.is_of(&plan.options)) {
@@ -239,10 +261,10 @@ impl Fault {
     /// Whether everything that it names exists.
     fn is_of(&self, options: &Options) -> bool {
         let partition_exists = match self {
-            Self::Coup(coup) => coup.partition < options.partitions,
+            Self::Coup(Coup { partition, .. }) | Self::Transfer { partition } => *partition < options.partitions,
             _ => true,
         };
-        partition_exists && self.nodes().all(|node| (1..=options.nodes).contains(&node))
+        partition_exists && self.nodes().all(|node| (1..=options.machines()).contains(&node))
     }
 
     /// Every node that it names.
@@ -277,7 +299,12 @@ impl Fault {
             | Self::RollingRestart { .. }
             | Self::Ring { .. }
             | Self::Weather { .. }
-            | Self::Coup(_) => (Vec::new(), &[]),
+            | Self::Coup(_)
+            | Self::Join {}
+            | Self::Leave(_)
+            | Self::Replace(_)
+            | Self::Move(_)
+            | Self::Transfer { .. } => (Vec::new(), &[]),
         };
         some.into_iter().chain(side.iter().copied())
     }
@@ -303,6 +330,7 @@ mod tests {
             at_ms: 1,
             fault: Fault::Crash { node: 4, down_ms: 1 },
         }];
+        plan.options.spares = 0;
         assert!(Plan::from_json(&plan.to_json()).is_err());
         plan.faults[0].fault = Fault::Coup(Coup {
             partition: plan.options.partitions,
@@ -354,9 +382,10 @@ mod tests {
             assert!(plan.faults.iter().all(|planned| planned.at_ms < plan.options.faulty_ms));
             for planned in &plan.faults {
                 let kind = planned.fault.kind();
-                let is_on = match kind.has_own_pace() {
-                    true => plan.options.coup_every_ms.is_some(),
-                    false => plan.options.faults.contains_key(&kind),
+                let is_on = match kind {
+                    Kind::Coup => plan.options.coup_every_ms.is_some(),
+                    kind if kind.is_of_members() => plan.options.members_every_ms.is_some(),
+                    kind => plan.options.faults.contains_key(&kind),
                 };
                 assert!(is_on, "{kind:?}");
                 seen.insert(planned.fault.kind());

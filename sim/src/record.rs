@@ -13,7 +13,7 @@ use kapu::status::PartitionStatus;
 use kapu::wire::decode_frame;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::evidence::{Fact, Observation};
+use crate::evidence::{Fact, Observation, Voters};
 use crate::trace::{Trace, words};
 use crate::world::network::SentHook;
 use crate::world::true_ns;
@@ -230,6 +230,7 @@ fn status_fact(status: &PartitionStatus) -> Fact {
         commit: status.commit.0,
         applied: status.applied.0,
         durable: status.durable.0,
+        voters: Voters::of(&status.membership),
     }
 }
 

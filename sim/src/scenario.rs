@@ -45,7 +45,7 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         &spawn,
         Arc::new(|handle, port| Box::pin(front::serve(handle, port))),
     );
-    cluster.nodes().for_each(|node| cluster.start(node));
+    cluster.core().for_each(|node| cluster.start(node));
     let all_led = || cluster.leaders().len() == options.partitions as usize;
     wait_until(START_MAX, all_led).await;
 
@@ -57,12 +57,13 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
     cluster.heal();
     let patience = Duration::from_millis(options.healing_ms_max);
     expel(&cluster, patience).await;
-    // A node whose disk failed just before may still be on its way out, and is started again when it is gone.
+    // A node that was told to stop, or whose disk failed just before, may still be on its way out, and is started again when it is gone.
     let all_back = || {
         cluster.core().for_each(|node| cluster.start(node));
-        all_led()
+        all_led() && !cluster.core().any(|node| cluster.is_stopping(node))
     };
     wait_until(patience, all_back).await;
+    finish_change(&cluster, patience).await;
     let mut unanswered = workload.stop_and_drain().await;
     let is_well = wait_until(patience, || all_back() && cluster.is_level()).await;
     let calm_ns = (is_well && unanswered.is_empty()).then(true_ns);
@@ -71,9 +72,12 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         wait_until(patience, || all_back() && cluster.is_level()).await;
     }
 
+    let reigns = cluster.leaders();
     let mut ending = Ending {
         core: cluster.core().collect(),
-        leaders: cluster.leaders(),
+        members: cluster.register(|register| register.members().iter().copied().collect()),
+        leaders: reigns.iter().map(|reign| (reign.partition, reign.leader)).collect(),
+        voters: reigns.iter().map(|reign| (reign.partition, reign.voters)).collect(),
         digests: cluster.digests(),
         unanswered,
         calm_ns,
@@ -117,6 +121,18 @@ async fn expel(cluster: &Cluster, patience: Duration) {
     cluster.nodes().for_each(|node| cluster.put_back(node));
 }
 
+/// A change of members that was under way comes to its end now that all is well, and who was removed is told so and ends.
+async fn finish_change(cluster: &Cluster, patience: Duration) {
+    let under_way = cluster.register(|register| register.under_way());
+    if !cluster.operate(patience).await {
+        cluster.accuse(0, format!("this change of members comes to no end: {under_way:?}"));
+    }
+    let strays = || cluster.nodes().filter(|node| cluster.is_stray(*node));
+    if !wait_until(patience, || strays().next().is_none()).await {
+        strays().for_each(|node| cluster.accuse(node, "it was removed, and goes on"));
+    }
+}
+
 fn setting(plan: &Plan, cluster: &Cluster, spawn: &SimSpawn) -> Setting {
     Setting {
         seed: plan.options.seed,
@@ -144,7 +160,9 @@ fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
         ("disks_found_corrupt", met.corrupt),
         ("disks_refused", met.refused),
         ("disks_mismatched", met.mismatched),
-        ("damages_spared", met.spared),
+        ("faults_spared", met.spared),
+        ("members_changed", met.changes),
+        ("removed_nodes_ended", met.removed),
         ("datagrams", carried.sent),
         ("datagrams_lost", carried.lost),
         ("datagrams_cut", carried.cut),

@@ -16,7 +16,7 @@ use crate::process::{self, Request, Stopwatch};
 use crate::report::{Report, Run, Verdict};
 
 /// What must have happened in a sweep that is large enough to ask.
-const SOMETIMES: [&str; 7] = [
+const SOMETIMES: [&str; 10] = [
     "leader_change",
     "expiry",
     "lost_sync",
@@ -24,6 +24,9 @@ const SOMETIMES: [&str; 7] = [
     "retry_after_unknown",
     "busy",
     "recovery",
+    "snapshot",
+    "members_changed",
+    "removed_node_ended",
 ];
 /// A sweep of fewer seeds is not asked what happened sometimes.
 const SOMETIMES_SEEDS_MIN: u64 = 50;

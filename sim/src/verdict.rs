@@ -9,7 +9,7 @@ use crate::checkers::Violation;
 use crate::report::{Counts, Finding, Report, Verdict};
 
 /// What must happen sometimes, and which number says so.
-const SOMETIMES: [(&str, &str); 9] = [
+const SOMETIMES: [(&str, &str); 11] = [
     ("leader_change", "leader_changes"),
     ("expiry", "expiries"),
     ("lost_sync", "syncs_lost"),
@@ -19,6 +19,8 @@ const SOMETIMES: [(&str, &str); 9] = [
     ("recovery", "restarts"),
     ("free_at_last", "free_at_last"),
     ("snapshot", "snapshots"),
+    ("members_changed", "members_changed"),
+    ("removed_node_ended", "removed_nodes_ended"),
 ];
 
 /// The verdict on these violations and counts.

@@ -1,13 +1,13 @@
 //! What was committed is on the disks of a quorum when all is over, those of dead nodes counted.
 //!
-//! The disks are read as they are, past every node. A disk that is lost, wiped or rotten, holds nothing: those that remain must. What the state machines saved is not looked at: they can be made again from the log.
+//! A quorum is one of the voters that the leader had which committed the last entry first. The disks are read as they are, past every node. A disk that is lost, wiped or rotten, holds nothing: those that remain must. What the state machines saved is not looked at: they can be made again from the log.
 
 use std::collections::BTreeMap;
 
 use kapu::raft::Role;
 
 use super::Violation;
-use crate::evidence::{DurableReplica, Evidence, Fact};
+use crate::evidence::{DurableReplica, Evidence, Fact, Voters};
 
 const NAME: &str = "durability";
 
@@ -21,14 +21,18 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
         let committed = known.committed.get(&partition).copied().unwrap_or_default();
         let term = known.terms.get(&(partition, committed)).copied();
         let disks = || evidence.disks.iter().filter(move |disk| disk.partition == partition);
-        let holders = disks()
-            .filter(|disk| !disk.spoiled && holds(disk, committed, term))
-            .count();
-        let quorum = evidence.nodes / 2 + 1;
-        if committed > 0 && u64::try_from(holders).expect("a count fits") < quorum {
+        let holders = disks().filter(|disk| !disk.spoiled && holds(disk, committed, term));
+        let holders: Vec<_> = holders.map(|disk| disk.node).collect();
+        let decided = known.deciders.get(&partition);
+        let voters = decided.map_or([Voters::first(evidence.nodes); 2], |(_, voters)| *voters);
+        let is_held = voters
+            .iter()
+            .any(|voters| voters.are_decided_by(holders.iter().copied()));
+        if committed > 0 && !is_held {
             let found: Vec<_> = disks().map(|disk| (disk.node, disk.term, disk.last)).collect();
+            let voters = voters.map(|voters| voters.nodes().collect::<Vec<_>>());
             let message = format!(
-                "partition {partition}: entry {committed} of term {term:?} was committed, and only {holders} of {quorum} disks have it; (node, term, last): {found:?}"
+                "partition {partition}: entry {committed} of term {term:?} was committed, and only the disks of {holders:?} have it, of voters {voters:?}; (node, term, last): {found:?}"
             );
             return Err(Violation::new(NAME, message));
         }
@@ -50,6 +54,10 @@ fn holds(disk: &DurableReplica, index: u64, term: Option<u64>) -> bool {
 struct Known {
     /// By partition: the greatest committed index.
     committed: BTreeMap<u32, u64>,
+    /// By partition: the greatest index that a leader committed, and who decided on it, by the leader's membership just before or then.
+    deciders: BTreeMap<u32, (u64, [Voters; 2])>,
+    /// By (partition, node): the latest voters.
+    voters: BTreeMap<(u32, u64), Voters>,
     /// By (partition, index): the term of the entry that was applied.
     terms: BTreeMap<(u32, u64), u64>,
     /// By (node, partition): the greatest term that it led.
@@ -61,7 +69,17 @@ impl Known {
         let mut known = Self::default();
         for seen in &evidence.observations {
             match seen.fact {
-                Fact::Status { role, term, commit, .. } => {
+                Fact::Status {
+                    role,
+                    term,
+                    commit,
+                    voters,
+                    ..
+                } => {
+                    let before = known.voters.insert((seen.partition, seen.node), voters);
+                    if role == Role::Leader {
+                        known.decide(seen.partition, commit, [before.unwrap_or(voters), voters]);
+                    }
                     known.commit(seen.partition, commit);
                     if role == Role::Leader {
                         known.lead(seen.node, seen.partition, term);
@@ -81,6 +99,13 @@ impl Known {
     fn commit(&mut self, partition: u32, index: u64) {
         let committed = self.committed.entry(partition).or_default();
         *committed = index.max(*committed);
+    }
+
+    fn decide(&mut self, partition: u32, commit: u64, voters: [Voters; 2]) {
+        let decided = self.deciders.entry(partition).or_default();
+        if decided.0 < commit {
+            *decided = (commit, voters);
+        }
     }
 
     fn lead(&mut self, node: u64, partition: u32, term: u64) {

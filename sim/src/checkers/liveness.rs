@@ -37,9 +37,25 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
                 ));
             }
         }
+        check_voters(evidence, partition)?;
         check_digests(evidence, partition)?;
     }
     Ok(())
+}
+
+/// Whoever should belong to the cluster votes, and nobody else.
+fn check_voters(evidence: &Evidence, partition: u32) -> Result<(), Violation> {
+    let ending = &evidence.ending;
+    let voters = ending.voters.iter().find(|(of, _)| *of == partition);
+    let voters = voters.map(|(_, voters)| voters.nodes().collect::<Vec<_>>());
+    if voters.as_ref() == Some(&ending.members) {
+        return Ok(());
+    }
+    let message = format!(
+        "partition {partition}: voters are {voters:?}, and should be {:?}",
+        ending.members
+    );
+    Err(Violation::new("liveness", message))
 }
 
 fn check_digests(evidence: &Evidence, partition: u32) -> Result<(), Violation> {
@@ -61,11 +77,13 @@ fn check_digests(evidence: &Evidence, partition: u32) -> Result<(), Violation> {
 mod tests {
     use super::*;
     use crate::checkers::samples::cluster;
-    use crate::evidence::Ending;
+    use crate::evidence::{Ending, Voters};
 
     fn well() -> Ending {
         Ending {
             core: vec![1, 3],
+            members: vec![1, 2, 3],
+            voters: vec![(0, Voters::first(3)), (1, Voters::first(3))],
             leaders: vec![(0, 1), (1, 3)],
             digests: vec![(1, 0, 9, 7), (3, 0, 9, 7), (2, 0, 4, 1), (1, 1, 5, 5), (3, 1, 5, 5)],
             ..Ending::default()
@@ -97,5 +115,7 @@ mod tests {
         assert!(judge(|e| e.unanswered.push("try_lock r".to_owned())).is_err());
         assert!(judge(|e| e.failures.push((2, "disk".to_owned()))).is_err());
         assert!(judge(|e| e.core.clear()).is_err());
+        assert!(judge(|e| e.members.push(4)).is_err(), "a member that does not vote");
+        assert!(judge(|e| e.voters.truncate(1)).is_err(), "voters that nobody knows");
     }
 }

@@ -37,6 +37,7 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             commit,
             applied,
             durable,
+            voters: _,
         } = seen.fact
         else {
             continue;
@@ -97,6 +98,7 @@ fn object(seen: &Observation, what: &str) -> Violation {
 mod tests {
     use super::*;
     use crate::checkers::samples::{lived, observed, status};
+    use crate::evidence::Voters;
 
     const F: Role = Role::Follower;
 
@@ -138,6 +140,7 @@ mod tests {
                     commit,
                     applied,
                     durable,
+                    voters: Voters::default(),
                 },
             )])
         };

@@ -1,14 +1,15 @@
 //! What a leader commits, at the moment at which it does: durable on a quorum, and of its own term.
 //!
 //! The other checkers look at what a wrong commit leads to, which takes a crash at the right moment. This one needs none: a replica is seen
-//! before anything it says leaves it, so whatever a leader may count on was seen before it counts. It does not look at disks.
+//! before anything it says leaves it, so whatever a leader may count on was seen before it counts. Who counts is what the leader's membership said
+//! when it was seen last or says now: no replica goes through two changes of it between two looks. It does not look at disks.
 
 use std::collections::BTreeMap;
 
 use kapu::raft::Role;
 
 use super::Violation;
-use crate::evidence::{Evidence, Fact, Observation};
+use crate::evidence::{Evidence, Fact, Observation, Voters};
 
 /// Whenever a leader's commit index moves, a quorum was seen to hold that entry durably, and the entry is of the leader's term.
 ///
@@ -25,12 +26,13 @@ pub fn check(evidence: &Evidence) -> Result<(), Violation> {
             term,
             commit,
             durable,
+            voters,
             ..
         } = seen.fact
         {
             known.durable.insert((seen.partition, seen.node), durable);
-            if known.committed_as_leader(seen, role, term, commit) {
-                known.demand(evidence.nodes, seen, term, commit)?;
+            if let Some(before) = known.committed_as_leader(seen, role, (term, commit, voters)) {
+                known.demand([before, voters], seen, term, commit)?;
             }
         }
     }
@@ -44,27 +46,36 @@ struct Known {
     terms: BTreeMap<(u32, u64), u64>,
     /// By (partition, node): the last durable entry.
     durable: BTreeMap<(u32, u64), u64>,
-    /// By (partition, node): life, term and commit index of one that leads.
-    leading: BTreeMap<(u32, u64), (u64, u64, u64)>,
+    /// By (partition, node): life, term, commit index and voters of one that leads.
+    leading: BTreeMap<(u32, u64), (u64, Lead)>,
 }
 
+/// Term, commit index and voters of a leader.
+type Lead = (u64, u64, Voters);
+
 impl Known {
-    /// Whether a replica that led already moved its commit index in the same term.
-    fn committed_as_leader(&mut self, seen: &Observation, role: Role, term: u64, commit: u64) -> bool {
+    /// The voters before, if a replica that led already moved its commit index in the same term.
+    fn committed_as_leader(&mut self, seen: &Observation, role: Role, lead: Lead) -> Option<Voters> {
         let replica = (seen.partition, seen.node);
         if role != Role::Leader {
             self.leading.remove(&replica);
-            return false;
+            return None;
         }
-        let before = self.leading.insert(replica, (seen.boot, term, commit));
-        before.is_some_and(|(boot, led, had)| (boot, led) == (seen.boot, term) && had < commit)
+        let (boot, (led, had, voters)) = self.leading.insert(replica, (seen.boot, lead))?;
+        let (term, commit, _) = lead;
+        ((boot, led) == (seen.boot, term) && had < commit).then_some(voters)
     }
 
-    fn demand(&self, nodes: u64, seen: &Observation, term: u64, commit: u64) -> Result<(), Violation> {
+    fn demand(&self, voters: [Voters; 2], seen: &Observation, term: u64, commit: u64) -> Result<(), Violation> {
         let replicas = self.durable.range((seen.partition, 0)..=(seen.partition, u64::MAX));
-        let holders = replicas.filter(|(_, durable)| **durable >= commit).count() as u64;
-        if holders < nodes / 2 + 1 {
-            let what = format!("committed entry {commit}, which is durable on {holders} of {nodes}");
+        let holders = replicas.filter(|(_, durable)| **durable >= commit);
+        let holders: Vec<_> = holders.map(|((_, node), _)| *node).collect();
+        if !voters
+            .iter()
+            .any(|voters| voters.are_decided_by(holders.iter().copied()))
+        {
+            let voters = voters.map(|voters| voters.nodes().collect::<Vec<_>>());
+            let what = format!("committed entry {commit}, which is durable on {holders:?} of {voters:?}");
             return Err(object(seen, &what));
         }
         match self.terms.get(&(seen.partition, commit)) {
@@ -128,6 +139,41 @@ mod tests {
             (1, 0, leader(5, 5)),
         ]);
         assert!(check(&run).is_err());
+    }
+
+    #[test]
+    fn what_no_majority_of_the_old_voters_holds_may_not_while_they_count() {
+        let run = |old| {
+            let joint = |fact| match fact {
+                Fact::Status {
+                    role,
+                    term,
+                    leader,
+                    last,
+                    commit,
+                    applied,
+                    durable,
+                    ..
+                } => Fact::Status {
+                    role,
+                    term,
+                    leader,
+                    last,
+                    commit,
+                    applied,
+                    durable,
+                    voters: Voters { new: 0b11_0010, old },
+                },
+                other => other,
+            };
+            observed(vec![
+                (1, 0, joint(leader(5, 0))),
+                (4, 0, joint(follower(5))),
+                (1, 0, joint(leader(5, 5))),
+            ])
+        };
+        assert!(check(&run(0b1110)).is_err());
+        assert_eq!(check(&run(0)), Ok(()));
     }
 
     #[test]

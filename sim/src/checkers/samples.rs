@@ -4,7 +4,7 @@
 
 use kapu::raft::Role;
 
-use crate::evidence::{Evidence, Fact, Observation};
+use crate::evidence::{Evidence, Fact, Observation, Voters};
 use crate::history::{FencedWrite, Op, Operation, Seen};
 
 /// Nanoseconds of a millisecond.
@@ -60,6 +60,7 @@ pub const fn status(role: Role, term: u64, last: u64, commit: u64) -> Fact {
         commit,
         applied: commit,
         durable: last,
+        voters: Voters { new: 0b1110, old: 0 },
     }
 }
 

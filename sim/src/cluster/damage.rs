@@ -56,6 +56,10 @@ pub struct Met {
     pub mismatched: u64,
     /// Faults that were left out because they could not be borne at that time, or did not hit anything.
     pub spared: u64,
+    /// Changes of members that came to their end.
+    pub changes: u64,
+    /// Lives that ended because their node was removed.
+    pub removed: u64,
 }
 
 impl Cluster {
@@ -101,20 +105,23 @@ impl Cluster {
         }
     }
 
-    /// The nodes that are to be well in the end: all but those whose disk is lost.
-    pub fn core(&self) -> impl Iterator<Item = u64> + use<'_> {
-        self.nodes().filter(|node| !self.is_lost(*node))
+    /// The nodes that are to be well in the end: all members but those whose disk or machine is lost.
+    pub fn core(&self) -> impl Iterator<Item = u64> + use<> {
+        let members = self.register(|register| register.members().clone());
+        let lost: Vec<_> = self.nodes().filter(|node| self.is_lost(*node)).collect();
+        members.into_iter().filter(move |node| !lost.contains(node))
     }
 
-    /// Whether a node's disk is lost for good, as far as is known.
+    /// Whether a node's disk or machine is lost for good, as far as is known.
     #[must_use]
     pub fn is_lost(&self, node: u64) -> bool {
-        let damaged = self.machine(node).lock_damage();
-        let is_lost = |damaged: &Damaged| match damaged.damage {
-            Damage::Rotten | Damage::Wiped => true,
-            Damage::RolledBack | Damage::Swapped => false,
-        };
-        damaged.as_ref().is_some_and(is_lost)
+        self.register(|register| register.is_lost(node))
+    }
+
+    /// Whether the cluster bears the loss of a node's disk at this time.
+    #[must_use]
+    pub fn can_lose(&self, node: u64) -> bool {
+        self.register(|register| register.can_lose(node))
     }
 
     /// Whether a node has another disk than the one on which it made its promises.
@@ -124,7 +131,7 @@ impl Cluster {
         damaged.as_ref().is_some_and(|damaged| damaged.damage != Damage::Rotten)
     }
 
-    /// Whether every other node is alive, and its disk knows a life of `node` beyond its first `starts`: then a disk that knows of no more than
+    /// Whether every other member is alive, and its disk knows a life of `node` beyond its first `starts`: then a disk that knows of no more than
     /// those is refused by all, whatever happens to whom and when.
     #[must_use]
     pub fn is_outlived(&self, node: u64, starts: u64) -> bool {
@@ -132,7 +139,8 @@ impl Cluster {
             let life = self.handle(peer).and_then(|handle| handle.peer_life(NodeId(node)));
             life.is_some_and(|life| life.incarnation.starts() > starts)
         };
-        self.nodes().filter(|peer| *peer != node).all(knows)
+        let members = self.register(|register| register.members().clone());
+        members.into_iter().filter(|peer| *peer != node).all(knows)
     }
 
     /// How often a live node has started on its disk.
@@ -154,14 +162,22 @@ impl Cluster {
 
     fn damage(&self, node: u64, damage: Damage, original: Option<Image>) {
         *self.machine(node).lock_damage() = Some(Damaged { damage, original });
+        match damage {
+            Damage::Rotten | Damage::Wiped => self.register(|register| register.lose(node)),
+            Damage::RolledBack | Damage::Swapped => {}
+        }
     }
 
-    fn note_met(&self, change: impl FnOnce(&mut Met)) {
+    pub(super) fn note_met(&self, change: impl FnOnce(&mut Met)) {
         change(&mut self.0.met.lock().expect("nobody panics while holding it"));
     }
 
     /// Whether a life on this disk does right to end of this.
     pub(super) fn is_due(&self, node: u64, cause: Cause) -> bool {
+        if cause == Cause::Removed && self.register(|register| register.is_out(node)) {
+            self.note_met(|met| met.removed += 1);
+            return true;
+        }
         let damage = self.machine(node).lock_damage().as_ref().map(|damaged| damaged.damage);
         match (damage, cause) {
             (Some(Damage::Rotten), Cause::Corrupt) => {

@@ -2,15 +2,17 @@
 //!
 //! Disks are read by kapu's own storage, from a copy that holds only what is durable, as after a power cut that lost everything else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kapu::env::Env;
 use kapu::raft::{Membership, Role};
+use kapu::status::NodeStatus;
 use kapu::storage;
 use kapu::types::{NodeId, PartitionId};
 
 use super::Cluster;
-use crate::evidence::DurableReplica;
+use crate::evidence::{DurableReplica, Voters};
 use crate::trace::Trace;
 use crate::world::clock::SimClock;
 use crate::world::disk::Platters;
@@ -20,7 +22,7 @@ impl Cluster {
     #[must_use]
     pub fn durable(&self) -> Vec<DurableReplica> {
         let mut replicas = Vec::new();
-        for node in self.nodes() {
+        for node in self.nodes().filter(|node| self.boot(*node) > 0) {
             let copy = self
                 .platters(node)
                 .durable_copy(Trace::new(None).expect("without a file"));
@@ -77,25 +79,41 @@ impl Cluster {
         (0..config.partitions).map(replica).collect()
     }
 
-    /// For each partition whose every replica, but for those on lost disks, follows the same leader in the same term: (partition, leader).
+    /// The leader of each partition whose every member, but for those that are lost, follows it.
     #[must_use]
-    pub fn leaders(&self) -> Vec<(u32, u64)> {
-        let statuses: Vec<_> = self.core().map(|node| self.status(node)).collect();
-        let agreed = |partition: u32| {
-            let mut agreed = None;
-            let mut leads = 0;
-            for status in &statuses {
-                let replica = &status.as_ref()?.partitions[partition as usize];
-                leads += u32::from(replica.role == Role::Leader);
-                let follows = (replica.term, replica.leader?);
-                if *agreed.get_or_insert(follows) != follows {
-                    return None;
-                }
-            }
-            let (_, leader) = agreed?;
-            (leads == 1).then_some((partition, leader.0))
+    pub fn leaders(&self) -> Vec<Reign> {
+        let statuses = self.statuses();
+        let partitions = 0..self.0.options.partitions;
+        partitions
+            .filter_map(|partition| self.reign(&statuses, partition))
+            .collect()
+    }
+
+    fn statuses(&self) -> Statuses {
+        self.nodes()
+            .filter_map(|node| Some((node, self.status(node)?)))
+            .collect()
+    }
+
+    fn reign(&self, statuses: &Statuses, partition: u32) -> Option<Reign> {
+        let replica = |node: u64| Some(&statuses.get(&node)?.partitions[partition as usize]);
+        let mut leading = self
+            .core()
+            .filter(|node| replica(*node).is_some_and(|replica| replica.role == Role::Leader));
+        let leader = leading.next()?;
+        let own = replica(leader)?;
+        let members: Vec<_> = own.membership.members().keys().map(|node| node.0).collect();
+        let follows = |node: &u64| {
+            replica(*node).is_some_and(|other| (other.term, other.leader) == (own.term, Some(NodeId(leader))))
         };
-        (0..self.0.options.partitions).filter_map(agreed).collect()
+        let is_alone = leading.next().is_none();
+        let all_follow = members.iter().filter(|node| !self.is_lost(**node)).all(follows);
+        (is_alone && all_follow).then(|| Reign {
+            partition,
+            leader,
+            members,
+            voters: Voters::of(&own.membership),
+        })
     }
 
     /// (node, partition, applied, digest) of every live replica that was seen applying what it has applied.
@@ -112,17 +130,37 @@ impl Cluster {
         digests
     }
 
-    /// Whether every replica, but for those on lost disks, has applied everything that any of them has.
+    /// Whether every partition has a leader, and every member of it, but for those that are lost, has applied everything that any of them has.
     #[must_use]
     pub fn is_level(&self) -> bool {
-        let Some(statuses) = self.core().map(|node| self.status(node)).collect::<Option<Vec<_>>>() else {
-            return false;
+        let statuses = self.statuses();
+        let is_level = |reign: Reign| {
+            let members = reign.members.iter().filter(|node| !self.is_lost(**node));
+            let ends = members.map(|node| {
+                let replica = &statuses.get(node)?.partitions[reign.partition as usize];
+                Some((replica.applied, replica.last))
+            });
+            let ends: Vec<_> = ends.collect();
+            ends.iter()
+                .all(|end| end.is_some_and(|(applied, last)| applied == last) && *end == ends[0])
         };
-        (0..self.0.options.partitions as usize).all(|partition| {
-            let mut replicas = statuses.iter().map(|status| &status.partitions[partition]);
-            let first = replicas.next().expect("a cluster has a node");
-            first.applied == first.last
-                && replicas.all(|other| (other.applied, other.last) == (first.applied, first.last))
-        })
+        let mut partitions = 0..self.0.options.partitions;
+        partitions.all(|partition| self.reign(&statuses, partition).is_some_and(is_level))
     }
+}
+
+/// What each live node says of itself.
+type Statuses = BTreeMap<u64, NodeStatus>;
+
+/// Who leads a partition, and whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reign {
+    /// Which partition.
+    pub partition: u32,
+    /// Who leads it.
+    pub leader: u64,
+    /// Every member, as the leader knows them.
+    pub members: Vec<u64>,
+    /// Those who vote.
+    pub voters: Voters,
 }

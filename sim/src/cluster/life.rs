@@ -4,7 +4,10 @@
 //! dropped has any effect. A life that ends by itself is judged here: after a planned disk error, or on a damaged disk, that is right; else it is
 //! a failure.
 
-use kapu::node::{Node, NodeFailure, StartError};
+use std::sync::Arc;
+
+use kapu::error::AdminError;
+use kapu::node::{Node, NodeFailure, NodeHandle, StartError, settle};
 use kapu::storage::StorageError;
 use madsim::runtime::Handle;
 use tokio::sync::oneshot;
@@ -30,6 +33,8 @@ pub(super) enum Cause {
     Storage,
     /// Peers refuse this disk.
     Refused,
+    /// The node belongs to the cluster no more.
+    Removed,
     /// Anything else.
     Other,
 }
@@ -49,8 +54,11 @@ impl Cause {
 }
 
 impl Cluster {
-    /// Starts a process where there is none. The node may still be recovering when this returns.
+    /// Starts a process where there is none and may be one. The node may still be recovering when this returns.
     pub fn start(&self, node: u64) {
+        if !self.register(|register| register.may_run(node)) {
+            return;
+        }
         let machine = self.machine(node);
         let mut life = machine.lock();
         if life.phase != Phase::Off {
@@ -137,14 +145,16 @@ impl Cluster {
         }
     }
 
-    /// Takes away everything that is wrong with machines and links, and starts what is off.
+    /// Takes away everything that is wrong with machines and links, and starts every member that is off.
     pub fn heal(&self) {
         self.0.links.heal();
         for machine in self.0.machines.values() {
             machine.platters.heal();
             machine.clock.set_suspended(false);
             Handle::current().resume(machine.host);
-            self.start(machine.node);
+            if self.register(|register| register.members().contains(&machine.node)) {
+                self.start(machine.node);
+            }
         }
     }
 
@@ -197,9 +207,15 @@ async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receive
     machine.lock().handle = Some(running.handle());
     let port = cluster.0.links.bind(machine.place(), node_address(node, CLIENT_PORT));
     madsim::task::spawn((cluster.0.serve)(running.handle(), port));
+    let settling = settle(cluster, node, running.handle());
     let failure = tokio::select! {
         biased;
         failure = running.failed() => Some(failure),
+        error = settling => {
+            running.stop().await;
+            let (why, cause) = (format!("it cannot take its place: {error}"), Cause::Removed);
+            return Some(Ended { why, cause });
+        }
         _ = stop => None,
     };
     match failure {
@@ -218,10 +234,24 @@ async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receive
                 cause: match &failure {
                     NodeFailure::Storage(error) => Cause::of_storage(error),
                     NodeFailure::Refused(_) => Cause::Refused,
-                    NodeFailure::Panicked(_) | NodeFailure::Unreadable(_) | NodeFailure::Removed => Cause::Other,
+                    NodeFailure::Removed => Cause::Removed,
+                    NodeFailure::Panicked(_) | NodeFailure::Unreadable(_) => Cause::Other,
                 },
                 why: failure.to_string(),
             })
         }
     }
+}
+
+/// Takes the node's place where it has it not, as every node does when it starts. Returns only when it is refused for good.
+async fn settle(cluster: &Cluster, node: u64, handle: NodeHandle) -> AdminError {
+    if !handle.unsettled().is_empty() {
+        let client = cluster.newcomer(node);
+        let clock = Arc::new(cluster.clock(node).clone()) as _;
+        let note = |words: String| tracing::info!(node, words, "settles");
+        if let Err(error) = settle::settle(&handle, &client, &clock, &note).await {
+            return error;
+        }
+    }
+    std::future::pending().await
 }

@@ -17,6 +17,9 @@ const CALM_MAX: Duration = Duration::from_secs(8);
 impl Evil {
     /// After a clean stop or a crash, by luck: a file that was closed is checked in another way than one that must be repaired.
     pub(super) async fn rot(&self, node: u64, down: Duration, luck: u64) {
+        if !self.cluster.can_lose(node) {
+            return self.cluster.spare();
+        }
         if luck.is_multiple_of(2) {
             self.cluster.stop(node).await;
         }
@@ -26,7 +29,7 @@ impl Evil {
     }
 
     pub(super) async fn wipe(&self, node: u64, down: Duration, blackout: bool) {
-        if !self.is_outlived(node, 0).await {
+        if !self.is_outlived(node, 0).await || !self.cluster.can_lose(node) {
             return self.cluster.spare();
         }
         self.cluster.wipe(node);

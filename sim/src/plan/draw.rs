@@ -30,6 +30,7 @@ pub(super) fn faults(options: &Options) -> Vec<Planned> {
         faults.push(Planned { at_ms, fault });
     }
     faults.extend(super::damage::damages(options));
+    faults.extend(super::members::changes(options));
     faults.sort_by_key(|planned| planned.at_ms);
     faults
 }
@@ -68,8 +69,8 @@ pub(super) fn choose(rng: &mut StdRng, options: &Options, is_damage: bool) -> Op
 }
 
 fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
-    let node = rng.random_range(1..=options.nodes);
-    let (from, to) = pair(options.nodes, rng);
+    let node = rng.random_range(1..=options.machines());
+    let (from, to) = pair(options.machines(), rng);
     let down_ms = span(rng, 10, 4_000);
     let for_ms = span(rng, 50, 5_000);
     let small = span(rng, 1, 400);
@@ -91,12 +92,12 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         Kind::Cut => Fault::Cut { from, to, for_ms },
         Kind::Isolate => Fault::Isolate { node, for_ms },
         Kind::Split => Fault::Split {
-            side: side(options.nodes, None, rng),
+            side: side(options.machines(), None, rng),
             for_ms,
         },
         Kind::Ring => Fault::Ring { for_ms },
         Kind::Bridge => Fault::Bridge {
-            side: side(options.nodes, Some(node), rng),
+            side: side(options.machines(), Some(node), rng),
             bridge: node,
             for_ms,
         },
@@ -129,7 +130,9 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         Kind::LateRequests | Kind::LateReplies => late(kind == Kind::LateReplies, node, small, for_ms),
         Kind::Coup => Fault::Coup(coup(options, rng)),
         Kind::StallSync => Fault::StallSync { node, for_ms },
+        // Drawn apart.
         Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
+        Kind::Join | Kind::Leave | Kind::Replace | Kind::Move | Kind::Transfer => return None,
         Kind::WallStep => step(node, rng),
     })
 }

@@ -206,6 +206,13 @@ impl Links {
         !cut(place, other) && !cut(other, place)
     }
 
+    /// Whether nothing passes from one place to another.
+    #[must_use]
+    pub fn is_cut(&self, from: Place, to: Place) -> bool {
+        let state = self.lock();
+        state.pairs.get(&(from, to)).is_some_and(|pair| pair.cuts > 0)
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn carried(&self) -> Carried {

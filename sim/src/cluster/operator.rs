@@ -1,0 +1,92 @@
+//! Changes of the members, as an operator makes them: one after the other, each until it is done.
+//!
+//! A change that is not done in time stays under way, and whoever comes next goes on with it. Which change is sensible is the register's business;
+//! whether a node takes its place is its own.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kapu::node::NodeHandle;
+use kapu::raft::Change;
+use kapu::status::NodeInfo;
+use kapu::types::{NodeId, PartitionId};
+
+use super::register::{Register, Step};
+use super::{Cluster, wait_until};
+use crate::world::true_ns;
+
+impl Cluster {
+    /// The operator's register.
+    pub fn register<T>(&self, look: impl FnOnce(&mut Register) -> T) -> T {
+        look(&mut self.0.register.lock().expect("nobody panics while holding it"))
+    }
+
+    /// Goes on with the change that is under way, if there is one, for at most `patience`. Says whether nothing is under way then.
+    pub async fn operate(&self, patience: Duration) -> bool {
+        let Some(step) = self.register(|register| register.under_way()) else {
+            return true;
+        };
+        let is_done = match step {
+            Step::Joins(node) | Step::Moves(node) => {
+                self.start(node);
+                wait_until(patience, || self.is_settled(node)).await
+            }
+            Step::Leaves(node) => self.remove(node, patience).await,
+        };
+        if is_done {
+            let words = format!("{step:?}");
+            self.0.trace.note(true_ns(), "members", 0, words.as_bytes());
+            tracing::info!(at_ms = true_ns() / 1_000_000, step = words, "members changed");
+            self.register(Register::done);
+            self.note_met(|met| met.changes += 1);
+        }
+        is_done
+    }
+
+    /// From now on the node listens for its peers somewhere else.
+    pub fn relocate(&self, node: u64) {
+        self.machine(node).peer_port.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks the leader of a partition to hand over to whoever is best.
+    pub async fn transfer(&self, partition: u32) {
+        // That nobody can take over, or nobody leads, is no failure.
+        let _ = self.operator().transfer_leader(PartitionId(partition), None).await;
+    }
+
+    /// Whether a node runs that was removed, and knows where somebody is who could tell it so.
+    #[must_use]
+    pub fn is_stray(&self, node: u64) -> bool {
+        let Some(status) = self.status(node) else {
+            return false;
+        };
+        let members = self.register(|register| register.members().clone());
+        let is_there = |known: &NodeInfo| known.peer_address == self.peer_address(known.node.0).to_string();
+        let knows = |peer: &u64| {
+            let mut known = status.nodes.iter().filter(|known| known.node.0 == *peer);
+            self.is_alive(*peer) && known.any(is_there)
+        };
+        !members.contains(&node) && members.iter().any(knows)
+    }
+
+    fn is_settled(&self, node: u64) -> bool {
+        let unsettled = self.handle(node).as_ref().map(NodeHandle::unsettled);
+        unsettled.is_some_and(|partitions| partitions.is_empty())
+    }
+
+    async fn remove(&self, node: u64, patience: Duration) -> bool {
+        let client = self.operator().with_timeout(patience);
+        let change = Change::Remove { node: NodeId(node) };
+        for partition in 0..self.0.options.partitions {
+            match client.change_member(PartitionId(partition), change.clone()).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => return false,
+                Err(error) => {
+                    self.accuse(node, format!("it cannot be removed: {error}"));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
