@@ -150,6 +150,12 @@ impl NodeHandle {
         self.0.roster.was_member(self.0.config.node_id)
     }
 
+    /// Whether this node is a member of any partition, as far as it knows.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.0.roster.members().contains_key(&self.0.config.node_id)
+    }
+
     /// How often the node has started on its data directory.
     #[must_use]
     pub fn starts(&self) -> u64 {

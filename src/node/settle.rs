@@ -2,6 +2,9 @@
 //!
 //! The same care is taken at every start of a node: one that was stopped half-way goes on, and one that has moved to another address, or was given
 //! another priority, has its memberships say so. Everything that is asked for is idempotent, so nothing is remembered here.
+//!
+//! A node that is being removed and starts once more is refused by the partitions that are through with it. The others still count on it, so it goes
+//! on until all have removed it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +19,11 @@ use crate::types::PartitionId;
 /// Between two attempts at a partition.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Returns when the node is a voter of every partition, at its present address and with its present priority. Asks through `client`, for as long
-/// as it takes; `note` is told of progress, in words.
+/// Returns when the node is a voter of every partition that does not refuse it for good, at its present address and with its present priority. Asks
+/// through `client`, for as long as it takes; `note` is told of progress, in words.
 ///
 /// # Errors
-/// [`AdminError`] when the cluster refuses this node for good.
+/// [`AdminError`] when a partition refuses this node for good, and it is a member of no other one.
 pub async fn settle(
     handle: &NodeHandle,
     client: &Client,
@@ -30,8 +33,13 @@ pub async fn settle(
     let unsettled = handle.unsettled();
     let all = unsettled.len();
     for (done, partition) in unsettled.into_iter().enumerate() {
-        settle_in(partition, handle, client, clock, note).await?;
-        note(format!("a voter of partition {partition} ({} of {all})", done + 1));
+        match settle_in(partition, handle, client, clock, note).await {
+            Ok(()) => note(format!("a voter of partition {partition} ({} of {all})", done + 1)),
+            Err(error) if handle.is_member() => {
+                note(format!("no voter of partition {partition}, and a member of others: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

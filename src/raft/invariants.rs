@@ -90,8 +90,28 @@ impl Raft {
                 == leader.progress.len(),
             "a leader knows the progress of every other member"
         );
+        self.check_changes(leader.opening);
         if before.leading && before.hard_state.term == self.hard_state.term {
             assert!(self.log.last() >= before.last, "a leader never truncates its own log");
         }
+    }
+
+    /// A leader brings in a membership only when its term has committed something, and the membership before is committed: the rules that keep
+    /// majorities overlapping (thesis, section 4.1, and Ongaro's note of 2015 on it).
+    fn check_changes(&self, opening: Index) {
+        let (commit, memberships) = (self.log.commit(), self.log.memberships());
+        let newest = memberships.newest_index();
+        if newest <= opening {
+            return;
+        }
+        assert!(
+            opening <= commit,
+            "membership {newest} was brought in before entry {opening}, the first of the term, was committed"
+        );
+        let previous = memberships.previous_index().unwrap_or(commit);
+        assert!(
+            previous <= commit,
+            "membership {newest} was brought in before membership {previous} was committed"
+        );
     }
 }

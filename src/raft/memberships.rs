@@ -36,6 +36,13 @@ impl Memberships {
         self.0.back().expect("never empty").0
     }
 
+    /// The entry of the one before that; none where it is not above the applied one.
+    #[must_use]
+    pub fn previous_index(&self) -> Option<Index> {
+        let previous = self.0.len().checked_sub(2).filter(|at| *at > 0)?;
+        self.0.get(previous).map(|(index, _)| *index)
+    }
+
     /// The one that was in force at the last applied entry.
     #[must_use]
     pub fn applied(&self) -> &Arc<Membership> {
@@ -89,9 +96,10 @@ mod tests {
         let mut memberships = Memberships::new(Index(4), Arc::new(three.clone()));
         memberships.push(&entry(5, &joint));
         memberships.push(&entry(7, &joint.after_joint()));
+        assert_eq!(memberships.previous_index(), Some(Index(5)));
         let mut one_less = memberships.clone();
         one_less.truncate(Index(7));
-        assert_eq!(**one_less.newest(), joint);
+        assert_eq!((&**one_less.newest(), one_less.previous_index()), (&joint, None));
         memberships.truncate(Index(5));
         assert_eq!(
             (&**memberships.newest(), memberships.newest_index()),
