@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 pub use self::damage::Damage;
 use self::damage::{Damaged, Met};
 pub use self::inspect::Reign;
-pub use self::register::Register;
+pub use self::register::{Register, Step};
 use crate::options::Options;
 use crate::record::Recorder;
 use crate::trace::Trace;

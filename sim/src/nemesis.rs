@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use madsim::task::JoinHandle;
 
-use crate::cluster::{Cluster, Register};
+use crate::cluster::Cluster;
 use crate::plan::{Fault, Luck, Plan};
 use crate::trace::Trace;
 use crate::world::links::Weather;
@@ -160,7 +160,7 @@ impl Evil {
             Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
-            Fault::Join {} => drop(self.change(Register::join).await),
+            Fault::Join { ambush } => self.join(ambush).await,
             Fault::Leave(Luck { luck }) => drop(self.change(|register| register.leave(luck)).await),
             Fault::Replace(Luck { luck }) => self.replace(luck).await,
             Fault::Move(Luck { luck }) => self.relocate(luck).await,

@@ -120,8 +120,9 @@ pub enum Fault {
     Swap { node: u64, with: u64, for_ms: u64 },
     /// The wall clock jumps, and stays there.
     WallStep { node: u64, by_ms: i64 },
-    /// A new node joins, on the next spare machine.
-    Join {},
+    /// A new node joins, on the next spare machine. In an `ambush` it is cut off when it is about to get its vote, and whoever gave it is lost for good
+    /// before it knows.
+    Join { ambush: bool },
     /// A member is removed for good.
     Leave(Luck),
     /// A member's machine is lost for good; a new node joins, and the lost one is removed.
@@ -300,7 +301,7 @@ impl Fault {
             | Self::Ring { .. }
             | Self::Weather { .. }
             | Self::Coup(_)
-            | Self::Join {}
+            | Self::Join { .. }
             | Self::Leave(_)
             | Self::Replace(_)
             | Self::Move(_)

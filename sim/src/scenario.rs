@@ -162,6 +162,7 @@ fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
         ("disks_mismatched", met.mismatched),
         ("faults_spared", met.spared),
         ("members_changed", met.changes),
+        ("ambushes", met.ambushes),
         ("removed_nodes_ended", met.removed),
         ("datagrams", carried.sent),
         ("datagrams_lost", carried.lost),

@@ -36,7 +36,9 @@ pub async fn settle(
         match settle_in(partition, handle, client, clock, note).await {
             Ok(()) => note(format!("a voter of partition {partition} ({} of {all})", done + 1)),
             Err(error) if handle.is_member() => {
-                note(format!("no voter of partition {partition}, and a member of others: {error}"));
+                note(format!(
+                    "no voter of partition {partition}, and a member of others: {error}"
+                ));
             }
             Err(error) => return Err(error),
         }

@@ -58,6 +58,8 @@ pub struct Met {
     pub spared: u64,
     /// Changes of members that came to their end.
     pub changes: u64,
+    /// Newcomers that got their vote without knowing, and whose leader was lost then.
+    pub ambushes: u64,
     /// Lives that ended because their node was removed.
     pub removed: u64,
 }
@@ -152,6 +154,11 @@ impl Cluster {
     /// A planned damage did not happen.
     pub fn spare(&self) {
         self.note_met(|met| met.spared += 1);
+    }
+
+    /// An ambush came to its end as planned.
+    pub fn note_ambush(&self) {
+        self.note_met(|met| met.ambushes += 1);
     }
 
     /// How nodes met the damage of their disks.

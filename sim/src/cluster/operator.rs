@@ -6,14 +6,18 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kapu::admin::AdminRequest;
 use kapu::node::NodeHandle;
-use kapu::raft::Change;
+use kapu::raft::{Change, Role};
 use kapu::status::NodeInfo;
 use kapu::types::{NodeId, PartitionId};
 
 use super::register::{Register, Step};
 use super::{Cluster, wait_until};
-use crate::world::true_ns;
+use crate::world::{true_ns, true_sleep};
+
+/// Between two rounds of somebody who cannot wait.
+const PRESS_EVERY: Duration = Duration::from_millis(2);
 
 impl Cluster {
     /// The operator's register.
@@ -77,8 +81,13 @@ impl Cluster {
     async fn remove(&self, node: u64, patience: Duration) -> bool {
         let client = self.operator().with_timeout(patience);
         let change = Change::Remove { node: NodeId(node) };
-        for partition in 0..self.0.options.partitions {
-            match client.change_member(PartitionId(partition), change.clone()).await {
+        for partition in (0..self.0.options.partitions).map(PartitionId) {
+            let removed = tokio::select! {
+                biased;
+                removed = client.change_member(partition, change.clone()) => removed,
+                () = self.press(partition, &change) => unreachable!("it never ends"),
+            };
+            match removed {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => return false,
                 Err(error) => {
@@ -88,5 +97,24 @@ impl Cluster {
             }
         }
         true
+    }
+
+    /// Asks everybody who believes to lead, again and again, as a script without manners would: a new leader is asked in its first moment.
+    async fn press(&self, partition: PartitionId, change: &Change) {
+        loop {
+            true_sleep(PRESS_EVERY).await;
+            for handle in self.nodes().filter_map(|node| self.handle(node)) {
+                let status = handle.status();
+                if status.partitions[partition.0 as usize].role == Role::Leader {
+                    let asked = handle.administer(AdminRequest::ChangeMember(partition, change.clone()));
+                    // What it answers is the client's business. One that stands still is not waited for.
+                    let _ = tokio::select! {
+                        biased;
+                        answer = asked => answer.ok(),
+                        () = true_sleep(PRESS_EVERY) => None,
+                    };
+                }
+            }
+        }
     }
 }

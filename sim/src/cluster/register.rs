@@ -116,8 +116,13 @@ impl Register {
             return None;
         }
         let node = self.choose(luck, |node| !self.is_lost(*node) && self.can_lose(*node))?;
-        self.dead.insert(node);
-        Some(node)
+        self.kill_of(node).then_some(node)
+    }
+
+    /// The machine of this node is lost for good, if the others can do without it.
+    pub fn kill_of(&mut self, node: u64) -> bool {
+        let may_die = !self.is_lost(node) && self.can_lose(node);
+        may_die && self.dead.insert(node)
     }
 
     /// Whether the others would still decide if the disk of `node` were lost, whatever comes of the change that is under way, and that change does

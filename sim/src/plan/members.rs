@@ -40,7 +40,8 @@ fn draw(options: &Options, rng: &mut StdRng) -> Fault {
     let luck = Luck { luck: rng.random() };
     let partition = rng.random_range(0..options.partitions);
     match rng.random_range(0..8) {
-        0..=2 => Fault::Join {},
+        0 => Fault::Join { ambush: true },
+        1 | 2 => Fault::Join { ambush: false },
         3 | 4 => Fault::Leave(luck),
         5 => Fault::Replace(luck),
         6 => Fault::Move(luck),
