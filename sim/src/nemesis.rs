@@ -15,7 +15,7 @@ use std::time::Duration;
 use madsim::task::JoinHandle;
 
 use crate::cluster::Cluster;
-use crate::plan::{Fault, Luck, Plan};
+use crate::plan::{Fault, Plan};
 use crate::trace::Trace;
 use crate::world::links::Weather;
 use crate::world::{true_ns, true_sleep};
@@ -130,12 +130,15 @@ impl Evil {
                 reorder,
                 for_ms,
             } => {
-                let weather = Weather {
-                    loss,
-                    duplicate,
-                    reorder,
-                };
-                self.weather(weather, ms(for_ms)).await;
+                self.weather(
+                    Weather {
+                        loss,
+                        duplicate,
+                        reorder,
+                    },
+                    ms(for_ms),
+                )
+                .await
             }
             Fault::SlowDisk { node, by_ms, for_ms } => self.slow_disk(node, ms(by_ms), ms(for_ms)).await,
             Fault::StallDisk { node, for_ms } => self.stall_disk(node, ms(for_ms)).await,
@@ -160,11 +163,9 @@ impl Evil {
             Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
-            Fault::Join { ambush } => self.join(ambush).await,
-            Fault::Leave(Luck { luck }) => drop(self.change(|register| register.leave(luck)).await),
-            Fault::Replace(Luck { luck }) => self.replace(luck).await,
-            Fault::Move(Luck { luck }) => self.relocate(luck).await,
-            Fault::Transfer { partition } => self.cluster.transfer(partition).await,
+            Fault::Join { .. } | Fault::Leave(_) | Fault::Replace(_) | Fault::Move(_) | Fault::Transfer { .. } => {
+                self.change_members(fault).await;
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, wait_until};
 use crate::evidence::{Ending, Evidence};
 use crate::front::{self, SimOutfitter};
 use crate::nemesis::Nemesis;
+use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::Counts;
 use crate::trace::Trace;
@@ -46,31 +47,14 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         Arc::new(|handle, port| Box::pin(front::serve(handle, port))),
     );
     cluster.core().for_each(|node| cluster.start(node));
-    let all_led = || cluster.leaders().len() == options.partitions as usize;
-    wait_until(START_MAX, all_led).await;
+    wait_until(START_MAX, || all_led(&cluster, options)).await;
 
     let workload = Workload::start(setting(&plan, &cluster, &spawn));
     let nemesis = Nemesis::start(&cluster, &plan, &trace);
     true_sleep(Duration::from_millis(options.faulty_ms)).await;
 
     nemesis.stop();
-    cluster.heal();
-    let patience = Duration::from_millis(options.healing_ms_max);
-    expel(&cluster, patience).await;
-    // A node that was told to stop, or whose disk failed just before, may still be on its way out, and is started again when it is gone.
-    let all_back = || {
-        cluster.core().for_each(|node| cluster.start(node));
-        all_led() && !cluster.core().any(|node| cluster.is_stopping(node))
-    };
-    wait_until(patience, all_back).await;
-    finish_change(&cluster, patience).await;
-    let mut unanswered = workload.stop_and_drain().await;
-    let is_well = wait_until(patience, || all_back() && cluster.is_level()).await;
-    let calm_ns = (is_well && unanswered.is_empty()).then(true_ns);
-    if calm_ns.is_some() {
-        unanswered = workload.last_look().await;
-        wait_until(patience, || all_back() && cluster.is_level()).await;
-    }
+    let (unanswered, calm_ns) = revive(&cluster, options, &workload).await;
 
     let reigns = cluster.leaders();
     let mut ending = Ending {
@@ -106,6 +90,32 @@ pub async fn play(plan: Plan, trace: Trace) -> Remains {
         counts,
         simulated,
     }
+}
+
+/// Heals everything, and waits until all is well: says what was never answered, and since when all was well and only the last look asked.
+async fn revive(cluster: &Cluster, options: &Options, workload: &Workload) -> (Vec<String>, Option<u64>) {
+    cluster.heal();
+    let patience = Duration::from_millis(options.healing_ms_max);
+    expel(cluster, patience).await;
+    // A node that was told to stop, or whose disk failed just before, may still be on its way out, and is started again when it is gone.
+    let all_back = || {
+        cluster.core().for_each(|node| cluster.start(node));
+        all_led(cluster, options) && !cluster.core().any(|node| cluster.is_stopping(node))
+    };
+    wait_until(patience, all_back).await;
+    finish_change(cluster, patience).await;
+    let mut unanswered = workload.stop_and_drain().await;
+    let is_well = wait_until(patience, || all_back() && cluster.is_level()).await;
+    let calm_ns = (is_well && unanswered.is_empty()).then(true_ns);
+    if calm_ns.is_some() {
+        unanswered = workload.last_look().await;
+        wait_until(patience, || all_back() && cluster.is_level()).await;
+    }
+    (unanswered, calm_ns)
+}
+
+fn all_led(cluster: &Cluster, options: &Options) -> bool {
+    cluster.leaders().len() == options.partitions as usize
 }
 
 /// Everybody reaches everybody: a node on a disk that is not its own must be gone soon. Then the right disks are put back.

@@ -10,6 +10,7 @@ use kapu::types::{Index, NodeId};
 
 use super::Evil;
 use crate::cluster::{Register, Step, wait_until};
+use crate::plan::{Fault, Luck};
 use crate::world::true_sleep;
 
 /// So long an operator waits for a change before he does something else.
@@ -20,23 +21,29 @@ const HIDING: Duration = Duration::from_secs(2);
 const MOVE: Duration = Duration::from_millis(200);
 
 impl Evil {
-    /// The change that `begin` chooses. It is left out when another one does not come to its end.
-    pub(super) async fn change(&self, begin: impl FnOnce(&mut Register) -> Option<u64>) -> Option<u64> {
-        let _office = self.office.lock().await;
-        if !self.cluster.operate(PATIENCE).await {
-            self.cluster.spare();
-            return None;
+    /// Does what an operator does; nothing with any other fault.
+    pub(super) async fn change_members(&self, fault: Fault) {
+        match fault {
+            Fault::Join { ambush } => self.join(ambush).await,
+            Fault::Leave(Luck { luck }) => self.change(|register| register.leave(luck)).await,
+            Fault::Replace(Luck { luck }) => self.replace(luck).await,
+            Fault::Move(Luck { luck }) => self.relocate(luck).await,
+            Fault::Transfer { partition } => self.cluster.transfer(partition).await,
+            _ => {}
         }
-        let Some(node) = self.cluster.register(begin) else {
-            self.cluster.spare();
-            return None;
-        };
+    }
+
+    /// The change that `begin` chooses. It is left out when another one does not come to its end.
+    async fn change(&self, begin: impl FnOnce(&mut Register) -> Option<u64>) {
+        let _office = self.office.lock().await;
+        if !self.cluster.operate(PATIENCE).await || self.cluster.register(begin).is_none() {
+            return self.cluster.spare();
+        }
         self.cluster.operate(PATIENCE).await;
-        Some(node)
     }
 
     /// A node joins, and may be lain in wait for.
-    pub(super) async fn join(&self, ambush: bool) {
+    async fn join(&self, ambush: bool) {
         let joins = self.change(Register::join);
         if ambush {
             tokio::join!(biased; joins, self.ambush());
@@ -96,7 +103,7 @@ impl Evil {
     }
 
     /// A machine burns down. A new node comes, and the old one is taken out.
-    pub(super) async fn replace(&self, luck: u64) {
+    async fn replace(&self, luck: u64) {
         let Some(dead) = self.cluster.register(|register| register.kill(luck)) else {
             return self.cluster.spare();
         };
@@ -106,7 +113,7 @@ impl Evil {
     }
 
     /// A node ends cleanly and comes back somewhere else.
-    pub(super) async fn relocate(&self, luck: u64) {
+    async fn relocate(&self, luck: u64) {
         let _office = self.office.lock().await;
         if !self.cluster.operate(PATIENCE).await {
             return self.cluster.spare();
