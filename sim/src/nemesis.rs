@@ -130,15 +130,8 @@ impl Evil {
                 reorder,
                 for_ms,
             } => {
-                self.weather(
-                    Weather {
-                        loss,
-                        duplicate,
-                        reorder,
-                    },
-                    ms(for_ms),
-                )
-                .await
+                let weather = Weather::new(loss, duplicate, reorder);
+                self.weather(weather, ms(for_ms)).await;
             }
             Fault::SlowDisk { node, by_ms, for_ms } => self.slow_disk(node, ms(by_ms), ms(for_ms)).await,
             Fault::StallDisk { node, for_ms } => self.stall_disk(node, ms(for_ms)).await,

@@ -49,6 +49,18 @@ pub struct Weather {
     pub reorder: u32,
 }
 
+impl Weather {
+    /// Of each in cases of a thousand.
+    #[must_use]
+    pub const fn new(loss: u32, duplicate: u32, reorder: u32) -> Self {
+        Self {
+            loss,
+            duplicate,
+            reorder,
+        }
+    }
+}
+
 /// What has happened to datagrams so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
