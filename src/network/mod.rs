@@ -11,6 +11,7 @@
 
 pub mod grpc;
 pub mod inbound;
+mod memory;
 mod outbox;
 pub mod peer;
 mod skew;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use grpc::GrpcNetwork;
 pub use inbound::Inbound;
+pub use memory::MemoryNetwork;
 pub use peer::Peers;
 
 use crate::raft::Message;

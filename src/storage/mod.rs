@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod file;
 mod index;
 pub mod memory;
+mod memory_disk;
 mod open;
 mod read;
 mod record;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::committer::Counters;
+pub use self::memory_disk::MemoryDisk;
 pub use self::open::{Identity, Opened, Options, open, open_with, stored_identity};
 use crate::hlc::Hlc;
 use crate::machine::Row;
