@@ -17,6 +17,8 @@ pub const CLIENT_ADDRESS_DEFAULT: &str = "127.0.0.1:2070";
 pub const PEER_ADDRESS_DEFAULT: &str = "127.0.0.1:2071";
 /// How many partitions a new cluster has when nothing is said.
 pub const PARTITIONS_DEFAULT: u32 = 1;
+/// The priority of a node when nothing is said: that of the voters that a cluster is created with.
+pub const PRIORITY_DEFAULT: u8 = 1;
 /// How long a follower waits for a leader, at least, when nothing is said.
 pub const ELECTION_TIMEOUT_DEFAULT: Duration = Duration::from_millis(400);
 /// An election timeout has so many ticks.
@@ -156,6 +158,39 @@ pub enum ConfigError {
 }
 
 impl NodeConfig {
+    /// The settings of one of the `voters` that a new cluster of one partition is created with. Whatever else may be set is as it is when nothing is
+    /// said; clients, where there are any, are told the peer address.
+    #[must_use]
+    pub fn voter(node_id: NodeId, voters: &BTreeMap<NodeId, String>) -> Self {
+        let address = voters.get(&node_id).cloned().unwrap_or_default();
+        Self {
+            cluster: CLUSTER_DEFAULT.to_owned(),
+            node_id,
+            client_address: address.clone(),
+            peer_listen: Some(address.clone()),
+            voters: voters.clone(),
+            peer_address: address,
+            priority: PRIORITY_DEFAULT,
+            partitions: PARTITIONS_DEFAULT,
+            tick: ELECTION_TIMEOUT_DEFAULT / ELECTION_TICKS,
+            heartbeat_ticks: HEARTBEAT_TICKS,
+            election_ticks: ELECTION_TICKS,
+            log_blobs_max: limits::WAL_BLOBS_MAX,
+            keeping: Keeping::default(),
+        }
+    }
+
+    /// The settings of a node at `address` that is to be added to a running cluster, by [`crate::node::NodeHandle::join`]; else as
+    /// [`NodeConfig::voter`]. The name of the cluster and the number of its partitions must be the cluster's.
+    #[must_use]
+    pub fn newcomer(node_id: NodeId, address: &str) -> Self {
+        let alone = BTreeMap::from([(node_id, address.to_owned())]);
+        Self {
+            voters: BTreeMap::new(),
+            ..Self::voter(node_id, &alone)
+        }
+    }
+
     /// The same settings, once they are known to fit together.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The outside world, as one value: clock, network, disk, tasks and a seed.
 //!
-//! It is built in exactly two places, the `kapu` binary and the simulation's cluster. Nothing below it touches a clock, a thread, a file,
+//! It is built in exactly two places, `node::world` (this machine, or memory) and the simulation's cluster. Nothing below it touches a clock, a thread, a file,
 //! a socket or entropy in any other way. The seams are trait objects, so that no type parameter reaches a public type.
 
 use std::future::Future;

@@ -3,6 +3,7 @@
 //! A *definite* failure means that nothing happened and nothing will. An *indefinite* one means that the request may or may not take
 //! effect, now or later. The two never share a variant. An outcome such as `Busy` is no error: it is an answer.
 
+use crate::limits;
 use crate::types::{InvalidInput, NodeId, PartitionId};
 
 /// Where the leader of a partition was last seen.
@@ -57,6 +58,55 @@ impl RequestError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         !matches!(self, Self::InvalidInput(_))
+    }
+}
+
+/// Why a partition did not do what a node was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionError {
+    /// Definite: there is no such partition. Ask for another.
+    #[error("there is no partition {0}; the cluster has {1}, numbered from 0")]
+    NoPartition(PartitionId, u32),
+    /// Definite: the command has so many bytes. Split it.
+    #[error("the command has {0} bytes; at most {max} are allowed", max = limits::COMMAND_BYTES_MAX)]
+    LongCommand(usize),
+    /// Definite: another node leads the partition, or none does at the moment, or this one does not serve yet. Ask there, or again.
+    #[error("{}", describe_not_leader(*.partition, .leader.as_ref()))]
+    NotLeader {
+        /// Which partition.
+        partition: PartitionId,
+        /// How many partitions the cluster has.
+        partitions: u32,
+        /// Who leads it, when that is known.
+        leader: Option<LeaderHint>,
+    },
+    /// Definite: a queue is full. Ask again later.
+    #[error("overloaded: {what} is at its limit of {limit}; try again later")]
+    Overloaded {
+        /// Which queue.
+        what: &'static str,
+        /// Its limit.
+        limit: usize,
+    },
+    /// Definite: the node is stopping, or has failed. Ask another.
+    #[error("this node is stopping")]
+    Stopping,
+    /// Indefinite: a command may or may not take effect. Ask again if it does no harm twice.
+    #[error("unknown whether it takes effect: {0}")]
+    Unknown(&'static str),
+}
+
+impl PartitionError {
+    /// Whether nothing happened and nothing will.
+    #[must_use]
+    pub const fn is_definite(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    /// Whether the same may succeed when it is asked for again, here or elsewhere.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self, Self::NoPartition(..) | Self::LongCommand(_))
     }
 }
 

@@ -1,4 +1,6 @@
-//! kapu: a distributed lock service. Modules in reading order; a module imports only modules of the floors below its own.
+//! kapu: a distributed lock service, and the library under it that embeds a multi-partition Raft node for any replicated state machine: [`node`].
+//!
+//! Modules in reading order; a module imports only modules of the floors below its own.
 
 pub mod clock;
 pub mod env;
@@ -15,6 +17,7 @@ pub mod lock;
 pub mod raft;
 
 pub mod admin;
+pub mod events;
 pub mod status;
 pub mod storage;
 pub mod wire;
@@ -22,7 +25,9 @@ pub mod wire;
 pub mod client;
 pub mod network;
 
-pub mod api;
-pub mod cli;
 pub mod node;
 pub mod partition;
+
+pub mod api;
+pub mod cli;
+pub mod service;

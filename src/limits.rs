@@ -89,6 +89,9 @@ pub const BALANCE_TICKS: u32 = 50;
 pub const BALANCE_TICKS_MAX: u32 = 3200;
 /// The most requests that wait in one partition for their outcome. Past it, requests are refused as overloaded.
 pub const PENDING_REQUESTS_MAX: usize = 16 * 1024;
+/// The most events of a node that are kept for a listener. Past it the oldest are lost, and the listener is told how many. A power of two.
+/// An event may hold on to the commands of one entry, of at most [`ENTRY_COMMAND_BYTES_MAX`] bytes.
+pub const EVENTS_KEPT_MAX: usize = 1024;
 /// The most messages of peers that wait in one partition. Past it they are dropped: Raft sends again.
 pub const PENDING_MESSAGES_MAX: usize = 4 * 1024;
 /// The most requests of one client connection that wait for their outcome. Past it the stream is not read.
@@ -157,5 +160,6 @@ const _: () = {
     assert!(FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
     assert!(FRAME_MESSAGES_MAX <= PEER_QUEUE_MESSAGES_MAX);
     assert!(APPEND_BYTES_MAX <= GROUP_COMMIT_BYTES_MAX);
+    assert!(EVENTS_KEPT_MAX.is_power_of_two());
     assert!(UNCOMMITTED_BYTES_MAX >= APPEND_BYTES_IN_FLIGHT_MAX);
 };

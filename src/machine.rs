@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::types::LogTime;
+use crate::types::{LogTime, PartitionId};
 
 /// One row of a machine's durable state: a key, and its value or none where the row was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct Row {
 #[error("a state row cannot be read: {0}")]
 pub struct RestoreError(pub String);
 
-/// Makes an empty machine, to be filled with the rows of a snapshot.
-pub type NewMachine = Arc<dyn Fn() -> Box<dyn StateMachine> + Send + Sync>;
+/// Makes an empty machine for a partition, to be filled with saved rows.
+pub type NewMachine = Arc<dyn Fn(PartitionId) -> Box<dyn StateMachine> + Send + Sync>;
 
 /// A deterministic state machine.
 ///
@@ -32,23 +32,27 @@ pub type NewMachine = Arc<dyn Fn() -> Box<dyn StateMachine> + Send + Sync>;
 /// - It does no I/O, reads no clock and draws no entropy.
 /// - The rows that `take_changes` returned over time, applied in order to an empty set, are its whole state.
 pub trait StateMachine: Send {
-    /// Brings log time forward to `now`, which never goes back: whatever ends at or before `now` ends.
-    fn advance(&mut self, now: LogTime);
-    /// Applies one committed command at log time `now` and returns the outcome. A command that it cannot read has no effect.
+    /// Brings log time forward to `now`, which never goes back: whatever ends at or before `now` ends. Called before each `apply`. A machine in
+    /// which nothing ends by itself needs neither this nor `next_deadline`.
+    fn advance(&mut self, _now: LogTime) {}
+    /// Applies one committed command at log time `now` and returns the outcome. A command that nobody should have proposed has no effect; one that
+    /// only a newer version can read must stop the partition (by a panic), or replicas would diverge.
     fn apply(&mut self, now: LogTime, command: &[u8]) -> Bytes;
     /// Answers `query` from the present state, at log time `now`, which may be later than the last `advance`.
     fn query(&self, now: LogTime, query: &[u8]) -> Bytes;
-    /// When `advance` would next change something.
-    fn next_deadline(&self) -> Option<LogTime>;
+    /// When `advance` would next change something: then a leader brings log time forward, though nobody proposes anything.
+    fn next_deadline(&self) -> Option<LogTime> {
+        None
+    }
     /// How many rows changed since the last call of `take_changes`.
     fn changes(&self) -> usize;
-    /// The rows that changed since the last call.
+    /// The rows that changed since the last call. Keys and values are limited as [`crate::limits`] says: `ROW_KEY_BYTES_MAX`, `ROW_VALUE_BYTES_MAX`.
     fn take_changes(&mut self) -> Vec<Row>;
     /// Puts one saved row into a fresh machine.
     ///
     /// # Errors
     /// When the row is not one that this machine wrote.
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError>;
-    /// A hash of the whole state, equal on replicas that applied the same entries.
+    /// A hash of the whole state, equal on replicas that applied the same entries. Nobody asks for it but an observer, as simulation is one.
     fn digest(&self) -> u64;
 }

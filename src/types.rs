@@ -63,6 +63,16 @@ number! {
     StorageId(u64)
 }
 
+impl PartitionId {
+    /// The partition of `key`, in a cluster with `partitions` of them, at least one: xxh3-64 of its bytes, modulo their number.
+    #[must_use]
+    pub fn of_key(key: &[u8], partitions: u32) -> Self {
+        assert!(partitions > 0, "a cluster has at least one partition");
+        let hash = xxhash_rust::xxh3::xxh3_64(key);
+        Self(u32::try_from(hash % u64::from(partitions)).expect("below a u32"))
+    }
+}
+
 impl Incarnation {
     /// How many bits of it are luck.
     const LUCK_BITS: u32 = 24;
@@ -177,9 +187,7 @@ impl Resource {
     /// Part of the wire contract: clients use it to pick a node. xxh3-64 of the name's bytes, modulo the number of partitions.
     #[must_use]
     pub fn partition(&self, partitions: u32) -> PartitionId {
-        assert!(partitions > 0, "a cluster has at least one partition");
-        let hash = xxhash_rust::xxh3::xxh3_64(self.0.as_bytes());
-        PartitionId(u32::try_from(hash % u64::from(partitions)).expect("below a u32"))
+        PartitionId::of_key(self.0.as_bytes(), partitions)
     }
 }
 

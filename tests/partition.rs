@@ -339,6 +339,58 @@ fn checkpoint_is_told_when_everything_applied_is_saved() {
 }
 
 #[test]
+fn checkpoint_lets_go_of_a_log_that_is_too_short_to_be_cut_by_itself() {
+    let mut node = Bench::single();
+    let ticks = |node: &mut Bench| {
+        for _ in 0..5 {
+            node.tick();
+            node.settle();
+        }
+    };
+    node.propose("a");
+    node.settle();
+    let applied = node.core.status().applied;
+    node.save_state();
+    ticks(&mut node);
+    assert_eq!(node.core.status().base, Index(0), "a few entries stay");
+    assert!(node.checkpoint().is_set(), "at once when everything is saved already");
+    node.propose("b");
+    ticks(&mut node);
+    assert_eq!(node.core.status().base, applied, "and nothing after it");
+}
+
+#[test]
+fn only_a_leader_that_a_majority_confirms_is_told_that_it_leads() {
+    let mut replicas = replicas();
+    replicas.elect(0);
+    let confirmed = replicas.node(0).confirm();
+    replicas.node(0).flush();
+    assert_eq!(confirmed.get(), None, "nobody has confirmed it yet");
+    replicas.settle();
+    assert_eq!(confirmed.text(), "");
+    let refused = replicas.node(1).confirm();
+    replicas.settle();
+    let leader = Some(bench_top::node(1));
+    assert_eq!(refused.get(), Some(Err(Refusal::NotLeader(leader))));
+}
+
+#[test]
+fn commands_are_told_only_while_somebody_listens() {
+    let mut node = Bench::single();
+    node.propose("a");
+    node.settle();
+    node.core.be_heard(true);
+    let _answers = ["b", "c"].map(|command| node.propose(command));
+    node.settle();
+    node.core.be_heard(false);
+    node.propose("d");
+    node.settle();
+    let told: Vec<_> = node.told.iter().map(|entry| entry.commands.to_vec()).collect();
+    assert_eq!(told, [["b", "c"]]);
+    assert_eq!(node.told[0].position.index.next(), node.core.status().applied);
+}
+
+#[test]
 fn entry_of_a_newer_version_stops_the_partition() {
     let mut follower = Bench::of_three(1);
     let effects = follower.receive_entry(bench_top::node(2), b"\xff\xff\xff\xff not a batch");

@@ -23,7 +23,7 @@ use crate::error::AdminError;
 use crate::limits;
 use crate::lock::Request as LockRequest;
 use crate::network::grpc;
-use crate::node::{NodeHandle, Reply};
+use crate::service::{LockHandle, Reply};
 use crate::status::NodeStatus;
 use crate::wire::pb;
 use cluster::ClusterApi;
@@ -48,18 +48,18 @@ pub trait Backend: Send + Sync + 'static {
     fn administer(&self, request: AdminRequest) -> BoxFuture<'static, Result<AdminReply, AdminError>>;
 }
 
-impl Backend for NodeHandle {
+impl Backend for LockHandle {
     fn submit(&self, request: LockRequest, reply: Reply) {
         Self::submit(self, request, reply);
     }
 
     fn status(&self) -> NodeStatus {
-        Self::status(self)
+        self.node().status()
     }
 
     fn administer(&self, request: AdminRequest) -> BoxFuture<'static, Result<AdminReply, AdminError>> {
-        let handle = self.clone();
-        Box::pin(async move { Self::administer(&handle, request).await })
+        let node = self.node().clone();
+        Box::pin(async move { node.administer(request).await })
     }
 }
 

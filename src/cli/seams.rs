@@ -1,7 +1,6 @@
-//! The outside world of a production node: the one place where the binary builds [`Env`].
+//! What the binary takes from outside beside [`crate::env::Env`]: entropy for its own commands, and a listener for clients.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use rand::TryRng;
@@ -9,25 +8,8 @@ use rand::rngs::SysRng;
 
 use crate::api;
 use crate::cli::exit::{Exit, Failure};
-use crate::clock::{BoxFuture, SystemClock};
-use crate::env::{Env, TokioSpawn};
-use crate::network::grpc::GrpcNetwork;
-use crate::node::NodeHandle;
-use crate::storage::file::FileDisk;
-
-/// The system's clock, network, files, tasks and entropy.
-///
-/// # Errors
-/// [`Failure`] when the system has no entropy.
-pub fn production_env(data_dir: &Path) -> Result<Env, Failure> {
-    Ok(Env {
-        clock: Arc::new(SystemClock),
-        network: Arc::new(GrpcNetwork),
-        disk: Arc::new(FileDisk::new(data_dir)),
-        spawn: Arc::new(TokioSpawn),
-        seed: entropy()?,
-    })
-}
+use crate::clock::BoxFuture;
+use crate::service::LockHandle;
 
 /// A number that nobody can guess, from the system.
 ///
@@ -45,7 +27,7 @@ pub fn entropy() -> Result<u64, Failure> {
 /// [`Failure`] when the address cannot be listened on.
 pub async fn serve_clients(
     address: &str,
-    handle: NodeHandle,
+    handle: LockHandle,
     stop: BoxFuture<'static, ()>,
 ) -> Result<(SocketAddr, BoxFuture<'static, ()>), Failure> {
     let served = api::serve(address, Arc::new(handle), stop).await;

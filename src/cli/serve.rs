@@ -17,8 +17,9 @@ use crate::cli::seams;
 use crate::cli::settings::{ServeConfig, Settings};
 use crate::cli::signals::Signals;
 use crate::clock::{BoxFuture, Clock, SystemClock};
-use crate::env::{Spawn, TokioSpawn};
+use crate::env::{Env, Spawn, TokioSpawn};
 use crate::node::{Node, NodeFailure};
+use crate::service::{self, LockHandle};
 
 /// A stop that takes longer is broken off: everything acknowledged is durable in any case.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -81,7 +82,8 @@ fn build_runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
 async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> {
     let mut signals = Signals::catch()?;
     let parent_gone = parent_gone(with_parent);
-    let env = seams::production_env(&config.data_dir)?;
+    let no_entropy = |error| Failure::new(Exit::No, format_args!("the system gives no entropy: {error}"));
+    let env = Env::system(&config.data_dir).map_err(no_entropy)?;
     let config = tokio::select! {
         biased;
         _ = signals.next() => return Ok(Exit::Yes),
@@ -90,7 +92,7 @@ async fn serve(config: ServeConfig, with_parent: bool) -> Result<Exit, Failure> 
     let node = tokio::select! {
         biased;
         _ = signals.next() => return Ok(Exit::Yes),
-        node = Node::start(env, config.node.clone()) => node.map_err(|error| Failure::new(Exit::No, error))?,
+        node = service::start(env, config.node.clone()) => node.map_err(|error| Failure::new(Exit::No, error))?,
     };
     let clients = match Clients::listen(&config.listen, &node).await {
         Ok(clients) => clients,
@@ -142,7 +144,7 @@ impl Clients {
             // The other end is dropped only after the signal, or together with everything.
             let _ = stopping.await;
         };
-        let (_, serving) = seams::serve_clients(address, node.handle(), Box::pin(until)).await?;
+        let (_, serving) = seams::serve_clients(address, LockHandle::new(node.handle()), Box::pin(until)).await?;
         let serving = async move {
             serving.await;
             let _ = tell.send(());

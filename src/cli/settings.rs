@@ -12,9 +12,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::cli::duration;
 use crate::cli::exit::{Exit, Failure};
-use crate::config::{self, ConfigError, Keeping, NodeConfig};
+use crate::config::{self, ConfigError, NodeConfig};
 use crate::limits;
-use crate::raft::membership::PRIORITY_DEFAULT;
 use crate::types::NodeId;
 
 /// Where a node keeps its data when nothing is said.
@@ -144,14 +143,11 @@ impl Settings {
             client_address: self.advertise.unwrap_or_else(|| listen.clone()),
             voters,
             peer_listen,
-            peer_address,
-            priority: self.priority.unwrap_or(PRIORITY_DEFAULT),
+            peer_address: peer_address.clone(),
+            priority: self.priority.unwrap_or(config::PRIORITY_DEFAULT),
             partitions: self.partitions.unwrap_or(config::PARTITIONS_DEFAULT),
             tick: self.election_timeout.unwrap_or(config::ELECTION_TIMEOUT_DEFAULT) / config::ELECTION_TICKS,
-            heartbeat_ticks: config::HEARTBEAT_TICKS,
-            election_ticks: config::ELECTION_TICKS,
-            log_blobs_max: limits::WAL_BLOBS_MAX,
-            keeping: Keeping::default(),
+            ..NodeConfig::newcomer(node_id, &peer_address)
         };
         let data_dir = self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into());
         Ok(ServeConfig {

@@ -1,228 +1,250 @@
-//! The one entrance for requests, used by the API and by simulation alike.
+//! The door of a running node: commands, questions, checkpoints, leaders and events. It knows nothing of what is replicated.
+//!
+//! What is asked of a cluster beside that is in [`super::administer`] and [`super::join`], and what a node says of itself in [`super::view`].
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use crate::admin::{AdminReply, AdminRequest};
+use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::error::{AdminError, LeaderHint, RequestError};
-use crate::lock::{Outcome, Request};
+use crate::error::{LeaderHint, PartitionError};
+use crate::events::{Events, Feed, NodeEvent};
+use crate::limits;
 use crate::network::Inbound;
 use crate::node::failure::FailureCell;
 use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::partition::actor::StatusCell;
-use crate::partition::{self, AdminRefusal, Event, Refusal};
-use crate::raft::{Change, Member};
-use crate::status::{NodeInfo, NodeStatus};
-use crate::storage::PeerLife;
+use crate::partition::{Mailbox, Refusal, Reply};
 use crate::types::{NodeId, PartitionId};
-use crate::wire::lock;
 
-/// Takes the answer to one request; called exactly once, on any thread.
-pub type Reply = Box<dyn FnOnce(Result<Outcome, RequestError>) + Send>;
-
-/// A cheap, cloneable way to ask a node.
+/// A cheap, cloneable way to ask a node. It outlives the node, and then says [`PartitionError::Stopping`].
 #[derive(Clone)]
-pub struct NodeHandle(Arc<Inner>);
+pub struct NodeHandle(pub(super) Arc<Inner>);
 
-struct Inner {
-    config: NodeConfig,
-    router: Arc<Router>,
-    inbound: Arc<Inbound>,
-    roster: Arc<NodeRoster>,
-    statuses: Vec<StatusCell>,
-    failure: FailureCell,
+pub(super) struct Inner {
+    pub config: NodeConfig,
+    pub clock: Arc<dyn Clock>,
+    pub router: Arc<Router>,
+    pub inbound: Arc<Inbound>,
+    pub roster: Arc<NodeRoster>,
+    pub partitions: Vec<PartitionView>,
+    pub feed: Feed,
+    pub failure: FailureCell,
+}
+
+/// What can be seen of a partition from outside.
+pub(super) struct PartitionView {
+    pub status: StatusCell,
+    pub leader: watch::Receiver<Option<NodeId>>,
 }
 
 impl NodeHandle {
-    pub(super) fn new(
-        config: NodeConfig,
-        router: Arc<Router>,
-        inbound: Arc<Inbound>,
-        roster: Arc<NodeRoster>,
-        statuses: Vec<StatusCell>,
-        failure: FailureCell,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            config,
-            router,
-            inbound,
-            roster,
-            statuses,
-            failure,
-        }))
+    /// How many partitions there are, numbered from zero.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.0.router.partitions()
     }
 
-    /// Hands a request to its partition. Never blocks. `reply` is called exactly once.
-    pub fn submit(&self, request: Request, reply: Reply) {
-        if self.0.failure.is_closed() {
-            return reply(Err(RequestError::Stopping));
-        }
-        let (partition, mailbox) = self.0.router.route(request.resource());
-        let inner = Arc::clone(&self.0);
-        let reply = partition::Reply::new(move |result| reply(inner.translate(partition, result)));
-        match request {
-            Request::Command(command) => mailbox.propose(lock::encode_command(&command), reply),
-            Request::Query(query) => mailbox.query(lock::encode_query(&query), reply),
-        }
+    /// The partition that `key` belongs to: the same on every node of the cluster, for ever.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> PartitionId {
+        self.0.router.partition_of(key)
     }
 
-    /// Asks and waits.
-    ///
-    /// # Errors
-    /// [`RequestError`] when there is no outcome.
-    pub async fn request(&self, request: Request) -> Result<Outcome, RequestError> {
-        let (sender, receiver) = oneshot::channel();
-        self.submit(request, Box::new(move |result| drop(sender.send(result))));
-        receiver.await.unwrap_or(Err(RequestError::Unknown(
-            "the node ended before the outcome was known",
-        )))
-    }
-
-    /// Does something that only the leader of a partition can do.
-    ///
-    /// # Errors
-    /// [`AdminError`]; then nothing has happened, but where it says that it cannot know.
-    pub async fn administer(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        match request {
-            AdminRequest::ChangeMember(_, Change::AddLearner { .. }) if self.0.config.peer_listen.is_none() => {
-                Err(AdminError::Refused(
-                    "this node was started without --peer-listen and has no peers; start it with one first".to_owned(),
-                ))
-            }
-            AdminRequest::ChangeMember(partition, change) => self.change_member(partition, change).await,
-            AdminRequest::TransferLeader(partition, to) => self.transfer_leader(partition, to).await,
-        }
-    }
-
-    async fn change_member(&self, partition: PartitionId, change: Change) -> Result<AdminReply, AdminError> {
-        let is_done = self
-            .ask(partition, |reply| Event::ChangeMember { change, reply })
-            .await?;
-        Ok(if is_done { AdminReply::Done } else { AdminReply::Begun })
-    }
-
-    async fn transfer_leader(&self, partition: PartitionId, to: Option<NodeId>) -> Result<AdminReply, AdminError> {
-        let to = self.ask(partition, |reply| Event::TransferLeader { to, reply }).await?;
-        Ok(AdminReply::HandingOverTo(to))
-    }
-
-    async fn ask<T: Send + 'static>(
+    /// Hands a command to a partition that this node leads. Never blocks, starts no task. `reply` is called exactly once, on any thread and perhaps
+    /// before this returns: with the outcome, once the command is durable on a majority and applied here, or with the error.
+    pub fn propose(
         &self,
         partition: PartitionId,
-        event: impl FnOnce(partition::AdminReply<T>) -> Event,
-    ) -> Result<T, AdminError> {
-        let mailbox = self.0.router.get(partition);
-        let mailbox = mailbox.ok_or(AdminError::NoPartition(partition, self.0.router.partitions()))?;
-        let (sender, receiver) = oneshot::channel();
-        mailbox.push(event(Box::new(move |result| drop(sender.send(result)))));
-        match receiver.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(AdminRefusal::NotLeader(leader))) => {
-                Err(AdminError::NotLeader(self.0.not_leader(partition, leader)))
+        command: Bytes,
+        reply: impl FnOnce(Result<Bytes, PartitionError>) + Send + 'static,
+    ) {
+        let open = match command.len() {
+            ..=limits::COMMAND_BYTES_MAX => self.open(partition),
+            bytes => Err(PartitionError::LongCommand(bytes)),
+        };
+        let inner = Arc::clone(&self.0);
+        match open {
+            Ok(mailbox) => {
+                let translate = move |result| reply(inner.outcome(partition, inner.translate(partition, result)));
+                mailbox.propose(command, Reply::new(translate));
             }
-            Ok(Err(refusal)) if refusal.is_passing() => Err(AdminError::NotNow(refusal.to_string())),
-            Ok(Err(refusal)) => Err(AdminError::Refused(refusal.to_string())),
-            Err(_) => Err(AdminError::Unknown("the partition ended".to_owned())),
+            Err(error) => reply(inner.outcome(partition, Err(error))),
         }
     }
 
-    /// This node's id, the address that its peers reach it at, and its priority.
-    #[must_use]
-    pub fn own_place(&self) -> (NodeId, String, u8) {
-        let config = &self.0.config;
-        (config.node_id, config.peer_address.clone(), config.priority)
+    /// Asks the state machine of a partition that this node leads, after everything that was acknowledged before. Never blocks, as
+    /// [`NodeHandle::propose`].
+    pub fn ask(
+        &self,
+        partition: PartitionId,
+        query: Bytes,
+        reply: impl FnOnce(Result<Bytes, PartitionError>) + Send + 'static,
+    ) {
+        match self.open(partition) {
+            Ok(mailbox) => mailbox.query(query, self.translated(partition, reply)),
+            Err(error) => reply(Err(error)),
+        }
     }
 
-    /// The partitions in which this node is no voter yet, or one at another address or of another priority.
-    #[must_use]
-    pub fn unsettled(&self) -> Vec<PartitionId> {
-        let (node, address, priority) = self.own_place();
-        self.0.roster.unsettled(node, &address, priority)
+    /// Replicates a command, and waits for its outcome. Once the call is made, dropping the future takes nothing back.
+    ///
+    /// # Errors
+    /// [`PartitionError`]; only [`PartitionError::Unknown`] leaves open whether the command takes effect.
+    pub async fn replicate(&self, partition: PartitionId, command: Bytes) -> Result<Bytes, PartitionError> {
+        let (sender, outcome) = oneshot::channel();
+        self.propose(partition, command, move |result| drop(sender.send(result)));
+        self.answer(outcome).await
     }
 
-    /// Whether this node has ever been a member, as far as its own logs say.
-    #[must_use]
-    pub fn was_member(&self) -> bool {
-        self.0.roster.was_member(self.0.config.node_id)
-    }
-
-    /// Whether this node is a member of any partition, as far as it knows.
-    #[must_use]
-    pub fn is_member(&self) -> bool {
-        self.0.roster.members().contains_key(&self.0.config.node_id)
-    }
-
-    /// How often the node has started on its data directory.
-    #[must_use]
-    pub fn starts(&self) -> u64 {
-        self.0.inbound.starts()
-    }
-
-    /// The life in which this node last met `peer`, as its disk knows it; none until they have met.
-    #[must_use]
-    pub fn peer_life(&self, peer: NodeId) -> Option<PeerLife> {
-        self.0.inbound.life(peer)
-    }
-
-    /// What the node says of itself now.
-    #[must_use]
-    pub fn status(&self) -> NodeStatus {
-        let Inner {
-            config,
-            inbound,
-            roster,
-            statuses,
-            ..
-        } = &*self.0;
-        let info = |(node, member): (NodeId, Member)| {
-            let own = (node == config.node_id).then(|| config.client_address.clone());
-            let client_address = own.or_else(|| inbound.address(node)).unwrap_or_default();
-            let Member { address, priority, .. } = member;
-            NodeInfo {
-                node,
-                client_address,
-                peer_address: address,
-                priority,
-            }
+    /// Replicates many commands together, and waits for all. The results are in the order of the commands. They share entries of the log, but are
+    /// no transaction: each has an outcome or an error of its own. Those that take effect do so in this order.
+    pub async fn replicate_many(
+        &self,
+        partition: PartitionId,
+        commands: Vec<Bytes>,
+    ) -> Vec<Result<Bytes, PartitionError>> {
+        let propose = |command| {
+            let (sender, outcome) = oneshot::channel();
+            self.propose(partition, command, move |result| drop(sender.send(result)));
+            outcome
         };
-        NodeStatus {
-            cluster: config.cluster.clone(),
-            node_id: config.node_id,
-            client_address: config.client_address.clone(),
-            nodes: roster.members().into_iter().map(info).collect(),
-            partitions: statuses
-                .iter()
-                .map(|cell| cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
-                .collect(),
-            clocks_ahead: inbound.clocks_ahead(),
+        let outcomes: Vec<_> = commands.into_iter().map(propose).collect();
+        let mut results = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            results.push(self.answer(outcome).await);
+        }
+        results
+    }
+
+    /// Asks the state machine, and waits for the answer. It is linearizable: it costs a round to a majority, and no entry.
+    ///
+    /// # Errors
+    /// [`PartitionError`].
+    pub async fn query(&self, partition: PartitionId, query: Bytes) -> Result<Bytes, PartitionError> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(partition, query, move |result| drop(sender.send(result)));
+        self.answer(answer).await
+    }
+
+    /// Saves the rows of this node's replica, leader or not, and returns when everything that is applied by now is saved. The log up to there is
+    /// cut as soon as every live replica is known to hold it, which the next heartbeats tell.
+    ///
+    /// # Errors
+    /// [`PartitionError`], never [`PartitionError::NotLeader`].
+    pub async fn checkpoint(&self, partition: PartitionId) -> Result<(), PartitionError> {
+        self.answer_of(partition, Mailbox::checkpoint).await?;
+        Ok(())
+    }
+
+    /// Whether this node leads the partition and serves. True says that a majority confirmed it after the call was made, and that everything
+    /// acknowledged before the call is applied here; a moment later it may be otherwise. A leader that is cut off from a majority cannot tell, and
+    /// says false when it gives up, after at most two election timeouts.
+    ///
+    /// # Errors
+    /// [`PartitionError`], never [`PartitionError::NotLeader`].
+    pub async fn am_i_leader(&self, partition: PartitionId) -> Result<bool, PartitionError> {
+        match self.answer_of(partition, Mailbox::confirm).await {
+            Ok(_) => Ok(true),
+            Err(PartitionError::NotLeader { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until this node knows who leads the partition; itself only once it serves. What it knows may be old: the leader itself is the one to
+    /// ask. For ever, where no majority is.
+    ///
+    /// # Errors
+    /// [`PartitionError::NoPartition`] or [`PartitionError::Stopping`].
+    pub async fn wait_for_leader(&self, partition: PartitionId) -> Result<NodeId, PartitionError> {
+        self.open(partition)?;
+        let mut leader = self.0.partitions[partition.0 as usize].leader.clone();
+        tokio::select! {
+            biased;
+            leader = leader.wait_for(Option::is_some) => leader.ok().and_then(|leader| *leader).ok_or(PartitionError::Stopping),
+            _ = self.0.failure.wait() => Err(PartitionError::Stopping),
+        }
+    }
+
+    /// What happens on this node from now on. Nobody waits for a slow listener: past [`limits::EVENTS_KEPT_MAX`] events it loses the oldest, and is
+    /// told so.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.feed.listen()
+    }
+
+    /// The mailbox of `partition`, as long as the node answers.
+    fn open(&self, partition: PartitionId) -> Result<&Mailbox, PartitionError> {
+        if self.0.failure.is_closed() {
+            return Err(PartitionError::Stopping);
+        }
+        let mailbox = self.0.router.get(partition);
+        mailbox.ok_or_else(|| PartitionError::NoPartition(partition, self.partitions()))
+    }
+
+    fn translated(
+        &self,
+        partition: PartitionId,
+        reply: impl FnOnce(Result<Bytes, PartitionError>) + Send + 'static,
+    ) -> Reply {
+        let inner = Arc::clone(&self.0);
+        Reply::new(move |result| reply(inner.translate(partition, result)))
+    }
+
+    /// Hands something to the mailbox of `partition`, and waits for the answer.
+    async fn answer_of(
+        &self,
+        partition: PartitionId,
+        hand_over: impl FnOnce(&Mailbox, Reply),
+    ) -> Result<Bytes, PartitionError> {
+        let (sender, answer) = oneshot::channel();
+        let reply = self.translated(partition, move |result| drop(sender.send(result)));
+        hand_over(self.open(partition)?, reply);
+        self.answer(answer).await
+    }
+
+    /// The answer, unless the node fails before.
+    async fn answer(&self, answer: oneshot::Receiver<Result<Bytes, PartitionError>>) -> Result<Bytes, PartitionError> {
+        const GONE: PartitionError = PartitionError::Unknown("the node ended before the outcome was known");
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or(Err(GONE)),
+            _ = self.0.failure.wait() => Err(GONE),
         }
     }
 }
 
 impl Inner {
-    fn not_leader(&self, partition: PartitionId, leader: Option<NodeId>) -> RequestError {
-        let hint = |node| LeaderHint {
+    pub(super) fn hint(&self, leader: Option<NodeId>) -> Option<LeaderHint> {
+        leader.map(|node| LeaderHint {
             node,
             address: self.inbound.address(node).unwrap_or_default(),
-        };
-        RequestError::NotLeader {
-            partition,
-            partitions: self.router.partitions(),
-            leader: leader.map(hint),
-        }
+        })
     }
 
-    fn translate(&self, partition: PartitionId, result: Result<Bytes, Refusal>) -> Result<Outcome, RequestError> {
-        match result {
-            Ok(outcome) => Ok(lock::decode_outcome(&outcome).expect("an outcome comes from this very node")),
-            Err(Refusal::NotLeader(leader)) => Err(self.not_leader(partition, leader)),
-            Err(Refusal::Overloaded { what, limit }) => Err(RequestError::Overloaded { what, limit }),
-            Err(Refusal::Stopping) => Err(RequestError::Stopping),
-            Err(Refusal::Unknown(reason)) => Err(RequestError::Unknown(reason)),
-        }
+    /// The outcome of a command; one that there is not, is told to those who listen too.
+    fn outcome(&self, partition: PartitionId, result: Result<Bytes, PartitionError>) -> Result<Bytes, PartitionError> {
+        result.inspect_err(|error| {
+            if self.feed.is_heard() {
+                let error = error.clone();
+                self.feed.tell(NodeEvent::ReplicationFailed { partition, error });
+            }
+        })
+    }
+
+    fn translate(&self, partition: PartitionId, result: Result<Bytes, Refusal>) -> Result<Bytes, PartitionError> {
+        result.map_err(|refusal| match refusal {
+            Refusal::NotLeader(leader) => PartitionError::NotLeader {
+                partition,
+                partitions: self.router.partitions(),
+                leader: self.hint(leader),
+            },
+            Refusal::Overloaded { what, limit } => PartitionError::Overloaded { what, limit },
+            Refusal::Stopping => PartitionError::Stopping,
+            Refusal::Unknown(reason) => PartitionError::Unknown(reason),
+        })
     }
 }

@@ -1,7 +1,7 @@
-//! Which partition a resource belongs to: a hash, and nothing else.
+//! Which partition a key belongs to: a hash, and nothing else.
 
 use crate::partition::Mailbox;
-use crate::types::{PartitionId, Resource};
+use crate::types::PartitionId;
 
 /// The mailboxes of all partitions, by number.
 pub struct Router {
@@ -21,11 +21,10 @@ impl Router {
         u32::try_from(self.mailboxes.len()).expect("limited to PARTITIONS_MAX")
     }
 
-    /// The partition of `resource`.
+    /// The partition of `key`.
     #[must_use]
-    pub fn route(&self, resource: &Resource) -> (PartitionId, &Mailbox) {
-        let partition = resource.partition(self.partitions());
-        (partition, &self.mailboxes[partition.0 as usize])
+    pub fn partition_of(&self, key: &[u8]) -> PartitionId {
+        PartitionId::of_key(key, self.partitions())
     }
 
     /// The mailbox of `partition`, if there is such a partition.

@@ -1,4 +1,4 @@
-//! Building a node: storage, then partitions, then the network, so that nobody hears of a node that is not whole.
+//! Starting a node: storage, then the network, then partitions, so that nobody hears of a node that is not whole.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,43 +9,42 @@ use crate::clock::BoxFuture;
 use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::hlc::SharedHybridClock;
-use crate::machine::StateMachine;
 use crate::network::inbound::{is_about_disk, is_about_removal};
 use crate::network::peer::RefusalHandler;
 use crate::network::{self, Inbound, MessageSink, Peers, Roster};
+use crate::node::builder::{NodeBuilder, OpenStorage};
 use crate::node::failure::FailureCell;
-use crate::node::locks::LockMachine;
+use crate::node::handle::Inner;
+use crate::node::recover::ActorStart;
 use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::actor::OnMembers;
-use crate::partition::mailbox::{Inbox, mailbox};
+use crate::partition::mailbox::mailbox;
 use crate::partition::snapshots::SnapshotShared;
-use crate::partition::{Actor, Core, Mailbox, Observer, Outbound, Shared};
-use crate::raft::{self, DurableLog, EntryReader, Membership, Message, Position, Raft};
-use crate::storage::{self, LogStore, PeerLife, RememberPeer, RememberRefusal, StateMark, StorageError};
-use crate::types::{Index, NodeId, PartitionId};
+use crate::partition::{Outbound, Shared};
+use crate::raft::{Membership, Message};
+use crate::storage::{self, FailureHandler, PeerLife, RememberPeer, RememberRefusal, StorageError};
+use crate::types::{NodeId, PartitionId};
 
-impl Node {
-    /// Opens storage, recovers every partition, listens for peers, and starts. Does not wait for a leader.
+impl NodeBuilder {
+    /// Opens storage, recovers every partition, listens for peers, and starts. Does not wait for a leader. Runs in a tokio runtime, unless the
+    /// environment brings its own tasks.
     ///
     /// # Errors
-    /// [`StartError`] when the data directory or the address cannot be used.
-    pub async fn start(env: Env, config: NodeConfig) -> Result<Self, StartError> {
-        Self::start_watched(env, config, None).await
-    }
-
-    /// As [`Node::start`], with somebody who watches every partition.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
-    pub async fn start_watched(
-        env: Env,
-        config: NodeConfig,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Result<Self, StartError> {
+    /// [`StartError`] when the settings, the data directory or the address cannot be used.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let Self {
+            env,
+            config,
+            machines,
+            observer,
+            storage,
+            feed,
+        } = self;
+        let config = config.checked()?;
         let failure = FailureCell::new();
-        let opened = open_storage(&env, &config, &failure)?;
+        let opened = open_storage(&env, &config, storage, &failure)?;
         let identity = identity(&config, &opened);
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
         let router = Arc::new(Router::new(mailboxes.clone()));
@@ -57,22 +56,19 @@ impl Node {
             hybrid: Arc::clone(&hybrid),
         };
         let peers = Peers::new(&env, &identity, &refused(&failure, opened.remember_refusal), &hybrid);
-        let roster = Arc::new(NodeRoster::new(
-            config.node_id,
-            config.partitions,
-            peers,
-            failure.clone(),
-        ));
-        let inbound = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
+        let roster = NodeRoster::new(config.node_id, config.partitions, peers, failure.clone());
+        let roster = Arc::new(roster);
+        let (inbound, listener) = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
         let shared = Shared {
             clock: Arc::clone(&env.clock),
             hybrid,
             log: opened.log,
             state: opened.state,
             outbound: Arc::new(ToPeers(Arc::clone(&roster))),
+            feed: feed.clone(),
             observer,
             spawn: Arc::clone(&env.spawn),
-            snapshots: snapshots(&config),
+            snapshots: SnapshotShared::new(machines, config.keeping.snapshot_bytes_max),
             on_members: on_members(&roster),
             on_failure: unreadable(&failure),
         };
@@ -83,35 +79,36 @@ impl Node {
             failure: &failure,
             initial: &opened.initial_membership,
         };
-        let mut statuses = Vec::new();
-        let mut actors = Vec::new();
-        for (partition, (mailbox, inbox)) in (0..).map(PartitionId).zip(mailboxes.iter().zip(inboxes)) {
-            let actor = start.recover(partition, mailbox, inbox)?;
-            roster.set(partition, actor.members());
-            statuses.push(actor.status());
-            actors.push(start.spawn(partition, actor));
-        }
-        env.spawn.spawn(
-            "ticker",
-            ticker::run(Arc::clone(&env.clock), Arc::clone(&router), config.tick, stopped),
-        );
-        let handle = NodeHandle::new(config, router, inbound, roster, statuses, failure.clone());
+        let (partitions, actors) = start.all(&mailboxes, inboxes, &roster)?;
+        let ticker = ticker::run(Arc::clone(&env.clock), Arc::clone(&router), config.tick, stopped);
+        env.spawn.spawn("ticker", ticker);
+        let handle = NodeHandle(Arc::new(Inner {
+            config,
+            clock: Arc::clone(&env.clock),
+            router,
+            inbound,
+            roster,
+            partitions,
+            feed,
+            failure,
+        }));
         let running = Running {
             mailboxes,
             stop,
             actors,
+            listener,
             storage: opened.closed,
         };
-        Ok(Self {
-            handle,
-            failure,
-            clock: env.clock,
-            running,
-        })
+        Ok(Node { handle, running })
     }
 }
 
-fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result<storage::Opened, StorageError> {
+fn open_storage(
+    env: &Env,
+    config: &NodeConfig,
+    own: Option<OpenStorage>,
+    failure: &FailureCell,
+) -> Result<storage::Opened, StorageError> {
     let identity = storage::Identity {
         cluster: config.cluster.clone(),
         node_id: config.node_id,
@@ -119,15 +116,15 @@ fn open_storage(env: &Env, config: &NodeConfig, failure: &FailureCell) -> Result
         membership: Membership::of_voters(config.voters.clone()),
     };
     let cell = failure.clone();
-    storage::open_with(
-        env,
-        &identity,
-        Arc::new(move |error| cell.set(NodeFailure::Storage(error))),
-        storage::Options {
-            wal_blobs_max: config.log_blobs_max,
-            ..storage::Options::default()
-        },
-    )
+    let on_failure: FailureHandler = Arc::new(move |error| cell.set(NodeFailure::Storage(error)));
+    if let Some(open) = own {
+        return open(&identity, on_failure);
+    }
+    let options = storage::Options {
+        wal_blobs_max: config.log_blobs_max,
+        ..storage::Options::default()
+    };
+    storage::open_with(env, &identity, on_failure, options)
 }
 
 /// Who this node says that it is.
@@ -148,11 +145,6 @@ fn on_members(roster: &Arc<NodeRoster>) -> OnMembers {
     Arc::new(move |partition, members| roster.set(partition, members))
 }
 
-fn snapshots(config: &NodeConfig) -> SnapshotShared {
-    let new_machine = || Box::new(LockMachine::default()) as _;
-    SnapshotShared::new(Arc::new(new_machine), config.keeping.snapshot_bytes_max)
-}
-
 /// What the disk knows of peers, and the clock that they bring forward.
 struct Met {
     peers: BTreeMap<NodeId, PeerLife>,
@@ -160,7 +152,7 @@ struct Met {
     hybrid: Arc<SharedHybridClock>,
 }
 
-/// Listens for peers, unless there never will be any.
+/// Listens for peers, unless there never will be any. The receiver completes when that has ended.
 async fn listen(
     env: &Env,
     config: &NodeConfig,
@@ -169,7 +161,7 @@ async fn listen(
     router: &Arc<Router>,
     roster: &Arc<NodeRoster>,
     stopped: &watch::Receiver<bool>,
-) -> Result<Arc<Inbound>, StartError> {
+) -> Result<(Arc<Inbound>, oneshot::Receiver<()>), StartError> {
     let sink = Arc::new(ToPartitions(Arc::clone(router)));
     let roster: Arc<dyn Roster> = Arc::clone(roster) as _;
     let inbound = Arc::new(Inbound::new(
@@ -180,15 +172,21 @@ async fn listen(
         met.remember,
         met.hybrid,
     ));
+    let (end, ended) = oneshot::channel();
     if let Some(address) = config.peer_listen.clone() {
         let handler = Arc::clone(&inbound);
         let serving = env
             .network
             .listen(address, handler, until_dropped(stopped.clone()))
             .await?;
-        env.spawn.spawn("peer listener", serving);
+        let serving = async move {
+            serving.await;
+            // Nobody waits when the node was dropped instead of stopped.
+            let _ = end.send(());
+        };
+        env.spawn.spawn("peer listener", Box::pin(serving));
     }
-    Ok(inbound)
+    Ok((inbound, ended))
 }
 
 fn until_dropped(mut stopped: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
@@ -213,131 +211,6 @@ fn refused(failure: &FailureCell, remember: RememberRefusal) -> RefusalHandler {
 fn unreadable(failure: &FailureCell) -> Arc<dyn Fn(String) + Send + Sync> {
     let cell = failure.clone();
     Arc::new(move |reason| cell.set(NodeFailure::Unreadable(reason)))
-}
-
-/// What starting an actor takes.
-struct ActorStart<'a> {
-    env: &'a Env,
-    config: &'a NodeConfig,
-    shared: &'a Shared,
-    failure: &'a FailureCell,
-    /// In force before the first entry.
-    initial: &'a Membership,
-}
-
-impl ActorStart<'_> {
-    /// Brings a partition back to where its disk says it was.
-    fn recover(&self, partition: PartitionId, mailbox: &Mailbox, inbox: Inbox) -> Result<Actor, StorageError> {
-        let mut machine = LockMachine::default();
-        let mut restore = |key: &[u8], value: &[u8]| machine.restore(key, value).map_err(|error| error.to_string());
-        let storage::Loaded { mark, installed } = self.shared.state.load(partition, &mut restore)?;
-        let storage::Recovered { hard_state, log } = self.shared.log.recover(partition)?;
-        let log = fit_log(partition, log, &mark, installed)?;
-        let config = raft::Config {
-            id: self.config.node_id,
-            heartbeat_ticks: self.config.heartbeat_ticks,
-            election_ticks: self.config.election_ticks,
-        };
-        let rng = self
-            .env
-            .rng(&format!("raft of partition {partition} on node {}", config.id));
-        let reader = Reader {
-            partition,
-            log: Arc::clone(&self.shared.log),
-            failure: self.failure.clone(),
-        };
-        let membership = if mark.applied == Position::default() {
-            self.initial.clone()
-        } else {
-            mark.membership.clone()
-        };
-        let raft = Raft::new(
-            config,
-            hard_state,
-            log,
-            mark.applied.index,
-            membership,
-            Box::new(reader),
-            rng,
-        );
-        let core = Core::new(partition, raft, Box::new(machine), mark).with_keeping(self.config.keeping);
-        Ok(Actor::new(partition, core, mailbox.clone(), inbox, self.shared.clone()))
-    }
-
-    /// Runs the actor. One that panics fails the node: an invariant is broken, and going on could break a promise.
-    fn spawn(&self, partition: PartitionId, actor: Actor) -> oneshot::Receiver<()> {
-        let (done, ended) = oneshot::channel();
-        let watch = PanicWatch {
-            partition,
-            failure: self.failure.clone(),
-        };
-        let run = async move {
-            let _watch = watch;
-            actor.run().await;
-            // Nobody waits when the node was dropped instead of stopped.
-            let _ = done.send(());
-        };
-        self.env.spawn.spawn("partition", Box::pin(run));
-        ended
-    }
-}
-
-/// Rows and log must be of one history: the rows never ahead of the log, the log never cut above the rows. There is one exception: rows that were
-/// installed as a snapshot, while the log that they replace was still there when the power went. Then the log begins anew after them.
-fn fit_log(
-    partition: PartitionId,
-    log: DurableLog,
-    mark: &StateMark,
-    installed: bool,
-) -> Result<DurableLog, StorageError> {
-    let applied = mark.applied.index;
-    if installed && !log.has(mark.applied) {
-        return Ok(DurableLog::after_snapshot(mark.applied));
-    }
-    if (log.base.index..=log.last.index).contains(&applied) {
-        return Ok(log);
-    }
-    let reason = format!(
-        "it holds partition {partition} up to entry {applied}, and the log has entries {} to {}",
-        log.base.index.next(),
-        log.last.index
-    );
-    Err(StorageError::Corrupt {
-        file: "state.redb".into(),
-        reason,
-    })
-}
-
-/// Fails the node when it is dropped by an unwinding actor.
-struct PanicWatch {
-    partition: PartitionId,
-    failure: FailureCell,
-}
-
-impl Drop for PanicWatch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.failure.set(NodeFailure::Panicked(self.partition));
-        }
-    }
-}
-
-/// Reads a partition's older entries back for Raft.
-struct Reader {
-    partition: PartitionId,
-    log: Arc<dyn LogStore>,
-    failure: FailureCell,
-}
-
-impl EntryReader for Reader {
-    fn read(&self, first: Index, last: Index, bytes_max: usize) -> Vec<raft::Entry> {
-        self.log
-            .read(self.partition, first, last, bytes_max)
-            .unwrap_or_else(|error| {
-                self.failure.set(NodeFailure::Storage(error));
-                Vec::new()
-            })
-    }
 }
 
 struct ToPartitions(Arc<Router>);

@@ -5,10 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::clock::Clock;
 use crate::env::Spawn;
+use crate::events::{Feed, NodeEvent};
 use crate::hlc::SharedHybridClock;
-use crate::partition::core::{Core, Effects, Members};
+use crate::partition::core::{AppliedEntry, Core, Effects, Members};
 use crate::partition::event::Event;
 use crate::partition::log_clock::Now;
 use crate::partition::mailbox::{Inbox, Mailbox};
@@ -17,7 +20,7 @@ use crate::partition::snapshots::{SnapshotShared, SnapshotTasks};
 use crate::raft::{Message, Persist};
 use crate::status::PartitionStatus;
 use crate::storage::{InstallWrite, LogStore, LogWrite, StateMark, StateStore, StateWrite};
-use crate::types::PartitionId;
+use crate::types::{Index, NodeId, PartitionId, Term};
 
 /// The most events that are taken for one flush.
 const EVENTS_PER_FLUSH_MAX: usize = 4096;
@@ -41,6 +44,8 @@ pub struct Shared {
     pub state: Arc<dyn StateStore>,
     /// The peers.
     pub outbound: Arc<dyn Outbound>,
+    /// Where events are told.
+    pub feed: Feed,
     /// Who watches, if anybody does.
     pub observer: Option<Arc<dyn Observer>>,
     /// Who runs what a partition does beside itself.
@@ -67,6 +72,9 @@ pub struct Actor {
     mailbox: Mailbox,
     shared: Shared,
     status: StatusCell,
+    leader: watch::Sender<Option<NodeId>>,
+    /// The leader that was told last, and its term.
+    leader_told: Option<(NodeId, Term)>,
     snapshots: SnapshotTasks,
 }
 
@@ -85,6 +93,8 @@ impl Actor {
             mailbox,
             shared,
             status,
+            leader: watch::Sender::new(None),
+            leader_told: None,
             snapshots: SnapshotTasks::default(),
         }
     }
@@ -101,6 +111,12 @@ impl Actor {
         Arc::clone(&self.status)
     }
 
+    /// Who leads, and from when on: this replica itself only once it serves.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<Option<NodeId>> {
+        self.leader.subscribe()
+    }
+
     /// Runs until it is told to stop, or every mailbox is gone.
     pub async fn run(mut self) {
         let mut events = Vec::new();
@@ -109,6 +125,7 @@ impl Actor {
                 return;
             }
             let stop = events.iter().any(|event| matches!(event, Event::Stop));
+            self.core.be_heard(self.shared.feed.is_heard());
             events.drain(..).for_each(|event| self.core.handle(event));
             let effects = self.core.flush(self.now());
             let unreadable = self.carry_out(effects);
@@ -137,6 +154,8 @@ impl Actor {
             members,
             stamped,
             applied,
+            entries,
+            installed,
             role_changed,
             unreadable,
         } = effects;
@@ -147,6 +166,7 @@ impl Actor {
             (self.shared.on_failure)(reason);
             return true;
         }
+        self.tell(entries, installed, members.as_ref());
         // Before anything is sent: who is new must be reached.
         if let Some(members) = members {
             (self.shared.on_members)(self.partition, members);
@@ -203,7 +223,63 @@ impl Actor {
         });
     }
 
-    fn publish(&self, role_changed: bool) {
+    /// Tells what has happened, if anybody listens.
+    fn tell(&self, entries: Vec<AppliedEntry>, installed: Option<Index>, members: Option<&Members>) {
+        let (partition, feed) = (self.partition, &self.shared.feed);
+        if !feed.is_heard() {
+            return;
+        }
+        if let Some(through) = installed {
+            feed.tell(NodeEvent::Restored {
+                partition,
+                through,
+                is_snapshot: true,
+            });
+        }
+        for entry in entries {
+            let AppliedEntry {
+                position,
+                log_time,
+                hlc,
+                commands,
+            } = entry;
+            feed.tell(NodeEvent::Applied {
+                partition,
+                position,
+                log_time,
+                hlc,
+                commands,
+            });
+        }
+        if let Some(members) = members {
+            feed.tell(NodeEvent::MembersChanged {
+                partition,
+                newest: Arc::clone(&members.newest),
+                applied: Arc::clone(&members.applied),
+            });
+        }
+    }
+
+    /// Tells who leads, when that is news.
+    fn tell_leader(&mut self, term: Term) {
+        let leader = self.core.leader();
+        let now = leader.map(|leader| (leader, term));
+        if self.leader_told == now {
+            return;
+        }
+        self.leader_told = now;
+        self.leader.send_replace(leader);
+        if self.shared.feed.is_heard() {
+            let partition = self.partition;
+            self.shared.feed.tell(NodeEvent::LeaderChanged {
+                partition,
+                term,
+                leader,
+            });
+        }
+    }
+
+    fn publish(&mut self, role_changed: bool) {
         let status = self.core.status();
         if role_changed {
             let leader = status.leader.map(|node| node.0);
@@ -215,6 +291,7 @@ impl Actor {
                 "role"
             );
         }
+        self.tell_leader(status.term);
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 }

@@ -21,13 +21,13 @@ use crate::mutants::{self, Mutant};
 use crate::partition::event::{Event, Reply};
 use crate::partition::log_clock::{LogClock, Now};
 use crate::partition::observer::Applied;
-use crate::partition::pending::Pending;
+use crate::partition::pending::{Pending, Question};
 use crate::partition::snapshots::{self, Snapshots, Step};
 use crate::raft::{Body, Entry, FollowerStatus, Message, Persist, Position, Raft, Ready, Role, is_membership};
 use crate::status::PartitionStatus;
 use crate::storage::StateMark;
-use crate::types::{LogTime, PartitionId};
-use crate::wire::batch;
+use crate::types::{Index, LogTime, NodeId, PartitionId};
+use crate::wire::batch::{self, Batch};
 
 /// What is to be done for a batch of events.
 #[derive(Default)]
@@ -50,10 +50,26 @@ pub struct Effects {
     pub stamped: Option<Hlc>,
     /// What was applied, if anybody watches.
     pub applied: Vec<Applied>,
+    /// The entries with commands that were applied, if anybody listens.
+    pub entries: Vec<AppliedEntry>,
+    /// The state came with a snapshot, up to here.
+    pub installed: Option<Index>,
     /// The role, term or leader changed.
     pub role_changed: bool,
     /// An entry that this version cannot read: the node must stop before it diverges.
     pub unreadable: Option<String>,
+}
+
+/// An entry with commands that was applied.
+pub struct AppliedEntry {
+    /// Which.
+    pub position: Position,
+    /// Log time of its commands.
+    pub log_time: LogTime,
+    /// When its leader made it.
+    pub hlc: Option<Hlc>,
+    /// Its commands.
+    pub commands: Arc<[Bytes]>,
 }
 
 /// One partition of one node.
@@ -67,7 +83,7 @@ pub struct Core {
     pending: Pending,
     /// What was asked since the last flush.
     commands: VecDeque<(Bytes, Reply)>,
-    questions: Vec<(Bytes, Reply)>,
+    questions: Vec<Question>,
     /// Runs while this replica serves.
     clock: Option<LogClock>,
     applied: Position,
@@ -88,6 +104,7 @@ pub struct Core {
     followers: Arc<[FollowerStatus]>,
     hand_over: Option<Box<dyn FnOnce() + Send>>,
     watched: bool,
+    heard: bool,
 }
 
 impl Core {
@@ -118,6 +135,7 @@ impl Core {
             followers: Arc::new([]),
             hand_over: None,
             watched: false,
+            heard: false,
         }
     }
 
@@ -131,6 +149,18 @@ impl Core {
     /// From now on the effects tell what was applied.
     pub const fn watch(&mut self) {
         self.watched = true;
+    }
+
+    /// Whether the effects tell which commands were applied, from now on.
+    pub const fn be_heard(&mut self, heard: bool) {
+        self.heard = heard;
+    }
+
+    /// Who leads, as far as this replica knows. It does not name itself before it serves.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        let leader = self.raft.leader();
+        leader.filter(|leader| *leader != self.raft.id() || self.raft.may_serve())
     }
 
     /// What people may know of it.
@@ -168,7 +198,8 @@ impl Core {
             Event::Persisted(id) => self.raft.persisted(id),
             Event::StateSaved(mark) => self.state_saved(mark),
             Event::Propose { command, reply } => self.commands.push_back((command, reply)),
-            Event::Query { query, reply } => self.questions.push((query, reply)),
+            Event::Query { query, reply } => self.questions.push((Some(query), reply)),
+            Event::Confirm(reply) => self.questions.push((None, reply)),
             Event::SnapshotOpened(at) => self.snapshots.opened(at, &mut self.raft),
             Event::SnapshotRead { to, rows } => self.snapshots.read(to, rows),
             Event::SnapshotStaged { at, after, finished } => self.snapshots.staged(at, after, finished),
@@ -176,7 +207,7 @@ impl Core {
             Event::SnapshotInstalled => self.finish_install(),
             Event::ChangeMember { change, reply } => self.change_member(&change, reply),
             Event::TransferLeader { to, reply } => self.transfer_leader(to, reply),
-            Event::Checkpoint(done) => self.begin_checkpoint(done),
+            Event::Checkpoint(reply) => self.begin_checkpoint(reply),
             Event::HandOver(done) => self.begin_hand_over(done),
             Event::Stop => {}
         }
@@ -240,8 +271,11 @@ impl Core {
     }
 
     fn carry_snapshots(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut self.installed_now) && self.watched {
-            effects.applied.push(self.applied_now(self.hlc, true));
+        if std::mem::take(&mut self.installed_now) {
+            effects.installed = Some(self.applied.index);
+            effects
+                .applied
+                .extend(self.watched.then(|| self.applied_now(self.hlc, true)));
         }
         effects.snapshots.append(&mut self.snapshots.steps);
         let raft = &self.raft;
@@ -283,7 +317,7 @@ impl Core {
             self.change_role();
         }
         for entry in apply {
-            let hlc = self.apply(&entry).unwrap_or_else(|reason| {
+            let hlc = self.apply(&entry, &mut effects.entries).unwrap_or_else(|reason| {
                 effects.unreadable = Some(reason);
                 None
             });
@@ -319,7 +353,7 @@ impl Core {
     }
 
     /// Applies the next entry. Says its hybrid time, if it has one.
-    fn apply(&mut self, entry: &Entry) -> Result<Option<Hlc>, String> {
+    fn apply(&mut self, entry: &Entry, entries: &mut Vec<AppliedEntry>) -> Result<Option<Hlc>, String> {
         assert_eq!(
             entry.index,
             self.applied.index.next(),
@@ -342,6 +376,9 @@ impl Core {
         self.log_time = self.log_time.max(batch.log_time);
         self.hlc = self.hlc.max(batch.hlc);
         self.machine.advance(self.log_time);
+        if self.heard && !batch.commands.is_empty() {
+            entries.push(self.tell(entry, &batch));
+        }
         let mut callers = callers.into_iter();
         for command in batch.commands {
             let outcome = self.machine.apply(self.log_time, command);
@@ -350,6 +387,17 @@ impl Core {
             }
         }
         Ok(batch.hlc)
+    }
+
+    /// What is told of an entry that is being applied.
+    fn tell(&self, entry: &Entry, batch: &Batch<'_>) -> AppliedEntry {
+        let commands = batch.commands.iter().map(|command| entry.payload.slice_ref(command));
+        AppliedEntry {
+            position: self.applied,
+            log_time: self.log_time,
+            hlc: batch.hlc,
+            commands: commands.collect(),
+        }
     }
 
     fn applied_now(&self, hlc: Option<Hlc>, is_snapshot: bool) -> Applied {

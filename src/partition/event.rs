@@ -31,6 +31,8 @@ pub enum Event {
         /// Who waits.
         reply: Reply,
     },
+    /// A caller wants to know whether this replica leads: a question to nobody but Raft.
+    Confirm(Reply),
     /// The saved state is open for followers that need it, up to this entry.
     SnapshotOpened(Position),
     /// Rows of it that a follower asked for.
@@ -67,8 +69,8 @@ pub enum Event {
         /// Told who it will be, if all goes well.
         reply: AdminReply<NodeId>,
     },
-    /// Save the state, and tell when everything that is applied by now is saved.
-    Checkpoint(Box<dyn FnOnce() + Send>),
+    /// Save the state, and tell when everything that is applied by now is saved. Let go of that part of the log as soon as nobody lacks it.
+    Checkpoint(Reply),
     /// The node is about to stop: hand leadership over, then tell.
     HandOver(Box<dyn FnOnce() + Send>),
     /// The node stops.

@@ -74,6 +74,20 @@ impl Mailbox {
         }
     }
 
+    /// Asks whether this replica leads.
+    pub fn confirm(&self, reply: Reply) {
+        if let Some(reply) = self.admit(reply) {
+            self.push(Event::Confirm(reply));
+        }
+    }
+
+    /// Asks for a checkpoint.
+    pub fn checkpoint(&self, reply: Reply) {
+        if let Some(reply) = self.admit(reply) {
+            self.push(Event::Checkpoint(reply));
+        }
+    }
+
     /// Hands over a peer's message, or drops it when too many wait.
     pub fn deliver(&self, message: Message) {
         if self.counters.messages.fetch_add(1, Ordering::Relaxed) < limits::PENDING_MESSAGES_MAX {

@@ -23,7 +23,7 @@ pub mod pending;
 pub mod snapshots;
 
 pub use actor::{Actor, Outbound, Shared};
-pub use core::{Core, Effects, Members};
+pub use core::{AppliedEntry, Core, Effects, Members};
 pub use event::{AdminRefusal, AdminReply, Event, Refusal, Reply};
 pub use log_clock::Now;
 pub use mailbox::Mailbox;

@@ -12,8 +12,8 @@ use crate::types::Index;
 /// The callers of one entry, in the order of its commands.
 pub type Callers = Vec<Reply>;
 
-/// A question and who asked it.
-pub type Question = (Bytes, Reply);
+/// A question, or none for somebody who only wants it confirmed that this replica leads; and who asked it.
+pub type Question = (Option<Bytes>, Reply);
 
 /// Everyone who waits.
 ///

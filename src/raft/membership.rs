@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::config::PRIORITY_DEFAULT;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::raft::quorum::{Quorum, Tally};
@@ -386,6 +387,3 @@ impl Membership {
         Self::new(members, false, self.id_max)
     }
 }
-
-/// The priority of a node that nobody gave one.
-pub const PRIORITY_DEFAULT: u8 = 1;

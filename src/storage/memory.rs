@@ -9,12 +9,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use rand::RngExt as _;
+
 use super::read::{Budget, missing};
+use super::{Identity, LogStore, LogWrite, Opened, Recovered, StorageError};
 use super::{InstallWrite, Loaded, StageWrite, StateMark, StateSnapshot, StateStore, StateWrite, VisitRow};
-use super::{LogStore, LogWrite, Recovered, StorageError};
+use crate::env::Env;
 use crate::machine::Row;
 use crate::raft::{DurableLog, Entry, HardState, Position};
-use crate::types::{Index, PartitionId};
+use crate::types::{Incarnation, Index, PartitionId, StorageId};
+
+/// A new node in memory, for [`crate::node::NodeBuilder::storage`]. Each call is another disk to its peers, so the node can be started once and no
+/// more: a second start is refused like a disk that was wiped.
+#[must_use]
+pub fn open(env: &Env, identity: &Identity) -> Opened {
+    let mut rng = env.rng(&format!("storage in memory since {:?}", env.clock.now()));
+    Opened {
+        log: Arc::new(MemoryLog::default()),
+        state: Arc::new(MemoryState::default()),
+        log_counters: Arc::default(),
+        storage_id: StorageId(rng.random()),
+        incarnation: Incarnation::new(1, rng.random()),
+        earlier: Vec::new(),
+        peers: BTreeMap::new(),
+        remember_peer: Arc::new(|_, _, done| done()),
+        remember_refusal: Arc::new(drop),
+        initial_membership: identity.membership.clone(),
+        closed: Box::pin(std::future::ready(())),
+    }
+}
 
 /// Logs in memory.
 #[derive(Debug, Default)]

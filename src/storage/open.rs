@@ -64,7 +64,11 @@ impl Default for Options {
     }
 }
 
-/// An open data directory.
+/// An open data directory, or what a user brings in its place ([`crate::node::NodeBuilder::storage`]).
+///
+/// - `storage_id`, `earlier` and `initial_membership` are kept from the first start on, and `incarnation` is greater at each start, durably before
+///   this value exists. A store that forgets any of them is to be a new node, with a new id.
+/// - Once `remember_refusal` was called, the storage is not opened again.
 pub struct Opened {
     /// The logs.
     pub log: Arc<dyn LogStore>,

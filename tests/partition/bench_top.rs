@@ -8,7 +8,7 @@ use kapu::config::Keeping;
 use kapu::hlc::{Hlc, HybridClock};
 use kapu::machine::{RestoreError, Row, StateMachine};
 use kapu::partition::snapshots::{Finished, Step};
-use kapu::partition::{AdminRefusal, Applied, Core, Effects, Event, Now, Refusal, Reply};
+use kapu::partition::{AdminRefusal, Applied, AppliedEntry, Core, Effects, Event, Now, Refusal, Reply};
 use kapu::raft::{
     Body, Change, Config, DurableLog, Entry, EntryReader, HardState, Membership, Message, Persist, Position, Raft,
     Role, SnapshotEnd, SnapshotRows,
@@ -205,6 +205,8 @@ pub struct Bench {
     pub wall: Duration,
     /// The hybrid time of every entry that was applied and has one, in this order.
     pub stamps: Vec<Hlc>,
+    /// What was told of entries with commands.
+    pub told: Vec<AppliedEntry>,
     hybrid: HybridClock,
     pub sent: Vec<Message>,
     pub saved: StateMark,
@@ -259,12 +261,13 @@ impl Bench {
         );
         let mut core = Core::new(PartitionId(0), raft, Box::new(machine), mark.clone()).with_keeping(KEEPING);
         core.watch();
-        let (sent, compacted, writing, stamps) = Default::default();
+        let (sent, compacted, writing, stamps, told) = Default::default();
         Self {
             core,
             now,
             wall: Duration::from_secs(1_000_000),
             stamps,
+            told,
             hybrid: HybridClock::default(),
             sent,
             saved: mark,
@@ -328,6 +331,12 @@ impl Bench {
         answer
     }
 
+    pub fn confirm(&mut self) -> Answer {
+        let answer = Answer::default();
+        self.core.handle(Event::Confirm(answer.reply()));
+        answer
+    }
+
     pub fn query_now(&mut self, query: &str) -> String {
         let answer = self.query(query);
         self.settle();
@@ -364,7 +373,7 @@ impl Bench {
         let flag = Flag::default();
         let cell = Arc::clone(&flag.0);
         self.core
-            .handle(Event::Checkpoint(Box::new(move || *cell.lock().unwrap() = true)));
+            .handle(Event::Checkpoint(Reply::new(move |_| *cell.lock().unwrap() = true)));
         self.flush();
         self.flush();
         flag
@@ -449,9 +458,10 @@ impl Bench {
             monotonic: self.now,
             hybrid: self.hybrid.now(self.wall),
         };
-        let effects = self.core.flush(now);
+        let mut effects = self.core.flush(now);
         self.stamps
             .extend(effects.applied.iter().filter_map(|applied: &Applied| applied.hlc));
+        self.told.append(&mut effects.entries);
         effects
     }
 

@@ -4,10 +4,9 @@
 //! dropped has any effect. A life that ends by itself is judged here: after a planned disk error, or on a damaged disk, that is right; else it is
 //! a failure.
 
-use std::sync::Arc;
-
 use kapu::error::AdminError;
-use kapu::node::{Node, NodeFailure, NodeHandle, StartError, settle};
+use kapu::node::{Node, NodeFailure, NodeHandle, StartError};
+use kapu::service;
 use kapu::storage::StorageError;
 use madsim::runtime::Handle;
 use tokio::sync::oneshot;
@@ -187,12 +186,16 @@ async fn live(cluster: Cluster, node: u64, boot: u64, stop: oneshot::Receiver<()
     let env = cluster.env(machine, boot);
     // What a node believes on a disk that is not its own binds nobody: it must not be heard.
     let observer = (!cluster.is_intruder(node)).then(|| cluster.0.recorder.observer(node, boot));
-    let ended = match Node::start_watched(env, cluster.config(node), observer).await {
+    let mut builder = service::builder(env, cluster.config(node));
+    if let Some(observer) = observer {
+        builder = builder.observer(observer);
+    }
+    let ended = match builder.start().await {
         Ok(running) => run(&cluster, node, running, stop).await,
         Err(error) => Some(Ended {
             cause: match &error {
                 StartError::Storage(error) => Cause::of_storage(error),
-                StartError::Network(_) => Cause::Other,
+                StartError::Network(_) | StartError::Config(_) => Cause::Other,
             },
             why: format!("it did not start: {error}"),
         }),
@@ -247,9 +250,8 @@ async fn run(cluster: &Cluster, node: u64, running: Node, stop: oneshot::Receive
 async fn settle(cluster: &Cluster, node: u64, handle: NodeHandle) -> AdminError {
     if !handle.unsettled().is_empty() {
         let client = cluster.newcomer(node);
-        let clock = Arc::new(cluster.clock(node).clone()) as _;
         let note = |words: String| tracing::info!(node, words, "settles");
-        if let Err(error) = settle::settle(&handle, &client, &clock, &note).await {
+        if let Err(error) = handle.join(&client, &note).await {
             return error;
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  SimCaller ── hello ─────────────▶ serve          a connection to one life of a node
 //!            ◀───────────── welcome ──
-//!            ── request (pb bytes) ─▶ serve ─▶ NodeHandle::submit
+//!            ── request (pb bytes) ─▶ serve ─▶ LockHandle::submit
 //!            ◀─────────── reply (pb) ──
 //!            ◀───────────────── reset ── of a life that the request was not for
 //! ```

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use kapu::error::RequestError;
 use kapu::lock::Outcome;
 use kapu::node::NodeHandle;
+use kapu::service::LockHandle;
 use kapu::wire::{decode_request, encode_reply, encode_status, pb};
 use prost::Message;
 
@@ -16,6 +17,7 @@ use crate::world::links::Port;
 /// Serves clients at `port` until it is dropped: it ends with the process of the node. The session is drawn from madsim's stream, which no
 /// two lives share.
 pub async fn serve(handle: NodeHandle, port: Port) {
+    let handle = LockHandle::new(handle);
     let session = madsim::rand::random::<u64>() | 1;
     let mut taken = Taken::default();
     loop {
@@ -24,7 +26,10 @@ pub async fn serve(handle: NodeHandle, port: Port) {
         let answer = |kind, body| send(&port, from, (kind, session, frame.id), body);
         match frame.kind {
             Kind::Hello => answer(Kind::Welcome, Bytes::new()),
-            Kind::AskStatus => answer(Kind::Status, encode_status(handle.status()).encode_to_vec().into()),
+            Kind::AskStatus => answer(
+                Kind::Status,
+                encode_status(handle.node().status()).encode_to_vec().into(),
+            ),
             Kind::Request if frame.session != session => answer(Kind::Reset, Bytes::new()),
             Kind::Request if taken.is_new(from, frame.id) => submit(&handle, &port, from, session, &frame),
             // Doubled on its way, or meant for a client.
@@ -33,7 +38,7 @@ pub async fn serve(handle: NodeHandle, port: Port) {
     }
 }
 
-fn submit(handle: &NodeHandle, port: &Port, from: SocketAddr, session: u64, frame: &Frame) {
+fn submit(handle: &LockHandle, port: &Port, from: SocketAddr, session: u64, frame: &Frame) {
     let Ok(request) = pb::PipelineRequest::decode(frame.body.clone()) else {
         return;
     };

@@ -8,7 +8,7 @@ use crate::cli::settings::ServeConfig;
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::env::Env;
-use crate::node::{Node, NodeFailure, settle};
+use crate::node::{Node, NodeFailure};
 use crate::storage;
 use crate::types::NodeId;
 
@@ -64,8 +64,8 @@ pub async fn settle(config: &ServeConfig, node: &Node) -> Result<Exit, Failure> 
     if !handle.unsettled().is_empty() {
         let mut endpoints = vec![config.node.client_address.clone()];
         endpoints.extend(config.join.clone().unwrap_or_default());
-        let (client, clock) = (client(endpoints).await?, std::sync::Arc::new(SystemClock) as _);
-        if let Err(error) = settle::settle(&handle, &client, &clock, &|words| note(words)).await {
+        let client = client(endpoints).await?;
+        if let Err(error) = handle.join(&client, &|words| note(words)).await {
             if handle.was_member() && was_removed(config.node.node_id, &client).await {
                 note(NodeFailure::Removed);
                 return Ok(Exit::Yes);

@@ -3,33 +3,38 @@
 //! Rows that changed are saved now and then; what they contain, the log may let go of; and a received snapshot takes the place of both. How it is
 //! written is the business of [`crate::storage`].
 
+use bytes::Bytes;
+
 use super::{Core, Effects};
 use crate::config::Keeping;
 use crate::limits;
+use crate::machine::Row;
 use crate::mutants::{self, Mutant};
+use crate::partition::event::Reply;
 use crate::raft::SnapshotEnd;
 use crate::storage::StateMark;
 use crate::types::Index;
 
-/// Called when everything that was applied by then is saved.
-pub type Saved = Box<dyn FnOnce() + Send>;
-
-/// Who waits for a checkpoint.
+/// Who waits for a checkpoint, and how far the latest of them wants the log cut.
 #[derive(Default)]
-pub struct Checkpoints(Vec<(Index, Saved)>);
+pub struct Checkpoints {
+    waiting: Vec<(Index, Reply)>,
+    cut: Index,
+}
 
 impl Checkpoints {
     fn complete(&mut self, saved: Index) {
-        for (_, done) in self.0.extract_if(.., |(wanted, _)| *wanted <= saved) {
-            done();
+        for (_, reply) in self.waiting.extract_if(.., |(wanted, _)| *wanted <= saved) {
+            reply.send(Ok(Bytes::new()));
         }
     }
 }
 
 impl Core {
-    /// Saves at the next flush, and tells when everything that is applied now is saved.
-    pub(super) fn begin_checkpoint(&mut self, done: Saved) {
-        self.checkpoints.0.push((self.applied.index, done));
+    /// Saves at the next flush, and tells when everything that is applied now is saved. The log up to there is let go of as soon as it may be.
+    pub(super) fn begin_checkpoint(&mut self, reply: Reply) {
+        self.checkpoints.waiting.push((self.applied.index, reply));
+        self.checkpoints.cut = self.applied.index;
         self.checkpoints.complete(self.saved.applied.index);
     }
 
@@ -43,7 +48,7 @@ impl Core {
     /// Hands out the rows that changed, now and then, one write at a time.
     pub(super) fn save_state(&mut self, effects: &mut Effects) {
         let news = self.applied > self.saved.applied;
-        let wanted = !self.checkpoints.0.is_empty();
+        let wanted = !self.checkpoints.waiting.is_empty();
         let Keeping {
             save_rows, save_ticks, ..
         } = self.keeping;
@@ -59,7 +64,9 @@ impl Core {
             hlc: self.hlc,
             membership: (**self.raft.log().memberships().applied()).clone(),
         };
-        effects.save = Some((mark, self.machine.take_changes()));
+        let rows = self.machine.take_changes();
+        rows.iter().for_each(check_row);
+        effects.save = Some((mark, rows));
     }
 
     /// Lets go of entries whose effect is durable here: those that every live follower holds, and those that are too many to be kept for one
@@ -80,7 +87,13 @@ impl Core {
         };
         let saved = mutants::either(Mutant::LogCutAboveState, self.applied.index, self.saved.applied.index);
         let through = wanted.min(saved);
-        if through.0 >= log.base().index.0 + compact_entries {
+        let base = log.base().index;
+        let step = if base < self.checkpoints.cut {
+            1
+        } else {
+            compact_entries
+        };
+        if through.0 >= base.0 + step {
             effects.compact = Some(self.raft.compact(through));
         }
     }
@@ -118,4 +131,13 @@ impl Core {
         self.installed_now = true;
         self.checkpoints.complete(at.index);
     }
+}
+
+/// A row over its limit could be saved here, and never be sent to a replica that needs it.
+fn check_row(row: &Row) {
+    let (key, value) = (row.key.len(), row.value.as_ref().map_or(0, Bytes::len));
+    assert!(
+        key <= limits::ROW_KEY_BYTES_MAX && value <= limits::ROW_VALUE_BYTES_MAX,
+        "a state machine keeps its rows within the limits: this one has a key of {key} bytes and a value of {value}"
+    );
 }

@@ -102,7 +102,8 @@ impl Core {
             .as_mut()
             .map_or(self.log_time, |clock| clock.stamp(now.monotonic));
         for (query, reply) in questions {
-            reply.send(Ok(self.machine.query(log_time, &query)));
+            let answer = query.map_or_else(Bytes::new, |query| self.machine.query(log_time, &query));
+            reply.send(Ok(answer));
         }
     }
 }

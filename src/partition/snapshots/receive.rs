@@ -61,7 +61,7 @@ impl Receiver {
 
     /// A machine with what is kept of this very state, and the last key of that.
     fn resume(&self, new_machine: &NewMachine) -> Result<(Box<dyn StateMachine>, Bytes), StorageError> {
-        let (mut machine, mut last) = (new_machine(), Bytes::new());
+        let (mut machine, mut last) = (new_machine(self.partition), Bytes::new());
         let kept = self.state.staged(self.partition, &mut |key, value| {
             last = Bytes::copy_from_slice(key);
             machine.restore(key, value).map_err(|error| error.to_string())
@@ -69,7 +69,7 @@ impl Receiver {
         Ok(if kept == Some(self.at) {
             (machine, last)
         } else {
-            (new_machine(), Bytes::new())
+            (new_machine(self.partition), Bytes::new())
         })
     }
 

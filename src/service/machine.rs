@@ -1,4 +1,4 @@
-//! The lock table behind the door of a state machine: bytes in, bytes out.
+//! The lock table as a state machine: bytes in, bytes out.
 //!
 //! A command that cannot be read was written by a newer version: replicas of this version would diverge from it, so the machine stops the
 //! partition by panicking rather than skipping it. Nothing from a client gets here without having been read once.
