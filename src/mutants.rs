@@ -64,7 +64,7 @@ mutants! {
     // Raft: snapshots.
     SnapshotKeepsMembership, "snapshot-keeps-membership", "A snapshot leaves the membership that was there before (openraft).";
     SnapshotOverNewer, "snapshot-over-newer", "A snapshot is installed over a log that has its last entry and more (Camunda).";
-    SnapshotRowsSkipped, "snapshot-rows-skipped", "Rows of a snapshot are taken although they do not follow those that are here.";
+    SnapshotRowsMixed, "snapshot-rows-mixed", "Rows that were kept of one snapshot count for the next (etcd#18055: two in quick succession).";
     SnapshotRowLost, "snapshot-row-lost", "A message of a snapshot lacks its first row.";
     SnapshotWithoutLogTime, "snapshot-without-log-time", "A snapshot does not carry log time: leases begin anew.";
     SnapshotKeepsMachine, "snapshot-keeps-machine", "After a snapshot the machine is the one that was there before.";

@@ -50,6 +50,13 @@ const KEEPING: Keeping = Keeping {
     log_bytes_max: 64 * 1024,
     snapshot_bytes_max: 300,
 };
+/// The same for logs that are cut very short.
+const KEEPING_LITTLE: Keeping = Keeping {
+    save_rows: 4,
+    save_ticks: 2,
+    compact_entries: 2,
+    ..KEEPING
+};
 /// A clean stop that takes longer is a kill.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -277,7 +284,7 @@ impl Cluster {
             heartbeat_ticks: HEARTBEAT_TICKS,
             election_ticks: ELECTION_TICKS,
             log_blobs_max: LOG_BLOBS_MAX,
-            keeping: KEEPING,
+            keeping: if options.keeps_little { KEEPING_LITTLE } else { KEEPING },
         };
         config.checked().expect("options are within the limits")
     }

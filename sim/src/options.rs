@@ -54,6 +54,9 @@ pub struct Options {
     pub fault_every_ms: u64,
     /// What may go wrong, and how often compared with the others.
     pub faults: BTreeMap<Kind, u32>,
+    /// Logs are cut very short: who lags a little behind needs a snapshot, and one that lies within what he has.
+    #[serde(default)]
+    pub keeps_little: bool,
     /// Between two coups pass about so many milliseconds; none when there are no coups.
     #[serde(default)]
     pub coup_every_ms: Option<u64>,
@@ -85,6 +88,7 @@ impl Options {
             faults: draw_faults(&mut from("faults"), nodes),
             coup_every_ms: pick(&mut from("coups"), &COUP_EVERY_MS).filter(|_| nodes > 1),
             members_every_ms,
+            keeps_little: pick(&mut from("keeping"), &[true, false, false]),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Seen {
     pub applied: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Those among them that took the place of a log which went beyond them, with other entries.
+    pub snapshots_within: u64,
 }
 
 /// The latest of one replica.
@@ -121,7 +123,7 @@ impl Recorder {
         for applied in applied {
             self.trace.note(at_ns, "applied", node, &applied.digest.to_le_bytes());
             state.seen.applied += 1;
-            state.seen.snapshots += u64::from(applied.is_snapshot);
+            state.note_snapshot((node, status.partition.0), applied);
             let observation = observe(applied_fact(applied));
             state.observations.push(observation);
         }
@@ -145,6 +147,16 @@ impl Recorder {
 }
 
 impl State {
+    fn note_snapshot(&mut self, replica: (u64, u32), applied: &Applied) {
+        if !applied.is_snapshot {
+            return;
+        }
+        let had = self.replicas.get(&replica).map(|replica| &replica.status);
+        let is_within = matches!(had, Some(Fact::Status { last, .. }) if *last >= applied.position.index.0);
+        self.seen.snapshots += 1;
+        self.seen.snapshots_within += u64::from(is_within);
+    }
+
     /// Whether the replica is not as it was.
     fn note_replica(&mut self, replica: (u64, u32), boot: u64, status: &Fact) -> bool {
         let next = Replica {

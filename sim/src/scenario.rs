@@ -162,6 +162,7 @@ fn count(cluster: &Cluster, workload: &Workload, nemesis: &Nemesis) -> Counts {
         ("truncations", seen.truncations),
         ("applied", seen.applied),
         ("snapshots", seen.snapshots),
+        ("snapshots_within", seen.snapshots_within),
         ("restarts", cluster.restarts()),
         ("syncs", disks.syncs),
         ("syncs_lost", disks.crashes_with_loss),

@@ -23,7 +23,6 @@ use bytes::Bytes;
 
 use crate::limits;
 use crate::machine::StateMachine;
-use crate::mutants::{self, Mutant};
 use crate::raft::{Body, Message, Position, Raft, SnapshotEnd, SnapshotRows};
 use crate::storage::StateMark;
 use crate::types::NodeId;
@@ -187,9 +186,8 @@ impl Snapshots {
     /// Rows came. Others than those that were asked for last are late.
     pub fn arrived(&mut self, rows: SnapshotRows) {
         let Some(incoming) = &mut self.incoming else { return };
-        let wanted = matches!(incoming.stage, Stage::Asking { .. })
-            && rows.at == incoming.at
-            && (rows.after == incoming.after || mutants::on(Mutant::SnapshotRowsSkipped));
+        let wanted =
+            matches!(incoming.stage, Stage::Asking { .. }) && rows.at == incoming.at && rows.after == incoming.after;
         if wanted && rows.checksum == rows.computed_checksum() {
             incoming.stage = Stage::Staging;
             incoming.silent_ticks = 0;

@@ -167,15 +167,18 @@ fn coup(options: &Options, rng: &mut StdRng) -> Coup {
     let (asleep, mute) = *[(false, false), (true, false), (false, true)]
         .choose(rng)
         .expect("there is a choice");
+    let company = rng.random_range(0..=if asleep { 2 } else { 3 });
+    // With all of the clients it gathers entries that nobody else has, until the others have forgotten where they begin.
+    let linger_ms_max = if asleep || company == 3 { 2_500 } else { 600 };
     let (stall_ms, slow_ms) = (span(rng, 1, 120), span(rng, 2, 80));
     Coup {
         partition: rng.random_range(0..options.partitions),
-        company: rng.random_range(0..=if asleep { 2 } else { 3 }),
+        company,
         asleep,
         mute,
         stall_ms: mute.then_some(stall_ms),
         slow_ms: if rng.random_ratio(1, 3) { slow_ms } else { 0 },
-        linger_ms: span(rng, 1, if asleep { 2_500 } else { 600 }),
+        linger_ms: span(rng, 1, linger_ms_max),
         fall: *falls.choose(rng).expect("there is a choice"),
         fall_ms: span(rng, 200, 3_000),
     }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Finished;
 use crate::machine::{NewMachine, StateMachine};
+use crate::mutants::{self, Mutant};
 use crate::partition::event::Event;
 use crate::partition::mailbox::Mailbox;
 use crate::raft::{Position, SnapshotRows};
@@ -66,7 +67,8 @@ impl Receiver {
             last = Bytes::copy_from_slice(key);
             machine.restore(key, value).map_err(|error| error.to_string())
         })?;
-        Ok(if kept == Some(self.at) {
+        let is_same = kept == Some(self.at) || kept.is_some() && mutants::on(Mutant::SnapshotRowsMixed);
+        Ok(if is_same {
             (machine, last)
         } else {
             (new_machine(self.partition), Bytes::new())
