@@ -17,7 +17,7 @@ use crate::swarm::{Seeds, Swarm};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Mutants {
     /// First and last seed, both included
-    #[arg(long, default_value = "1..100")]
+    #[arg(long, default_value = "1..300")]
     pub seeds: Seeds,
     /// How many runs at a time
     #[arg(long, default_value_t = 2)]
