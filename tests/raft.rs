@@ -17,6 +17,8 @@ mod counts;
 mod disk;
 #[path = "raft/electable.rs"]
 mod electable;
+#[path = "raft/joins.rs"]
+mod joins;
 #[path = "raft/lab.rs"]
 mod lab;
 #[path = "raft/labs.rs"]
@@ -39,6 +41,8 @@ mod restarts;
 mod schedules;
 #[path = "raft/script.rs"]
 mod script;
+#[path = "raft/snapshots.rs"]
+mod snapshots;
 #[path = "raft/sweep.rs"]
 mod sweep;
 #[path = "raft/trace.rs"]

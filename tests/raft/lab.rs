@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use kapu::raft::{Message, Role};
+use kapu::raft::{Change, Message, Raft, Role};
 use kapu::types::{Index, NodeId, Term};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::cluster::Cluster;
-use crate::replica::Shape;
+use crate::replica::{Shape, address};
 use crate::trace;
 
 pub const ELECTION_TICKS: u32 = 10;
@@ -26,6 +26,8 @@ pub struct Lab {
     pub rng: StdRng,
     /// Messages are lost, doubled, and delayed beyond later ones.
     pub unreliable: bool,
+    /// Each node saves its state and cuts its log when so many entries of it are applied.
+    pub compact_every: Option<u64>,
     /// Nodes whose links are all cut.
     away: BTreeSet<NodeId>,
     proposed: u64,
@@ -46,6 +48,7 @@ impl Lab {
             cluster: Cluster::new(shape),
             rng: StdRng::seed_from_u64(nodes),
             unreliable: false,
+            compact_every: None,
             away: BTreeSet::new(),
             proposed: 0,
             messages: 0,
@@ -109,13 +112,69 @@ impl Lab {
         for _ in 0..ROUNDS_MAX {
             let round = self.cluster.network.take_all(|_| true);
             if round.is_empty() {
-                return self.cluster.network.put_back(delayed);
+                self.cluster.network.put_back(delayed);
+                return self.snapshots();
             }
             for message in round {
                 self.carry(message, &mut delayed);
             }
         }
         panic!("the cluster never comes to rest");
+    }
+
+    /// Snapshots that were offered arrive, and logs are cut.
+    fn snapshots(&mut self) {
+        for id in self.ids() {
+            while !self.cluster.replica(id).incoming.is_empty() {
+                self.cluster.install(id, 0, false);
+                self.cluster.flush(id);
+            }
+            let (Some(every), Some(raft)) = (self.compact_every, self.cluster.raft(id)) else {
+                continue;
+            };
+            let (applied, base) = (raft.log().applied(), raft.log().base().index);
+            if applied.0 - base.0 >= every {
+                self.cluster.compact(id, Some(applied));
+            }
+        }
+    }
+
+    /// Where a node's log begins.
+    pub fn base(&self, id: NodeId) -> Index {
+        self.cluster.raft(id).expect("it runs").log().base().index
+    }
+
+    /// A change is asked of whoever leads, until it is made and committed.
+    pub fn change(&mut self, change: &Change) {
+        for _ in 0..PATIENCE_TICKS {
+            let leader = self.leader();
+            let asked = self.cluster.change(leader, change);
+            let is_made = matches!(asked, Some(Ok(None)));
+            self.cluster.flush(leader);
+            let is_open = |raft: &Raft| raft.change_is_under_way();
+            if is_made && !self.cluster.raft(leader).is_some_and(is_open) {
+                return;
+            }
+            self.tick();
+        }
+        panic!("{change:?} comes to no end");
+    }
+
+    /// A new node joins, and becomes a voter.
+    pub fn join(&mut self, node: NodeId) {
+        self.cluster.boot_waiting(node);
+        self.change(&Change::AddLearner {
+            node,
+            address: address(node),
+            priority: 1,
+        });
+        self.change(&Change::Promote { node });
+    }
+
+    /// A member is removed, and its machine switched off.
+    pub fn leave(&mut self, node: NodeId) {
+        self.change(&Change::Remove { node });
+        self.disconnect(node);
     }
 
     fn carry(&mut self, message: Message, delayed: &mut Vec<Message>) {
