@@ -89,6 +89,12 @@ pub const BALANCE_TICKS: u32 = 50;
 pub const BALANCE_TICKS_MAX: u32 = 3200;
 /// The most requests that wait in one partition for their outcome. Past it, requests are refused as overloaded.
 pub const PENDING_REQUESTS_MAX: usize = 16 * 1024;
+/// The most bytes of requests that wait in one node for their outcome, over all partitions, each counted with [`REQUEST_COST_BYTES`]. Past it,
+/// requests are refused as overloaded. What a leader appends for somebody who waits is within it too, so it bounds what is not committed on a node.
+pub const NODE_REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a request that waits costs beside its bytes, about.
+pub const REQUEST_COST_BYTES: usize = 512;
+
 /// The most events of a node that are kept for a listener. Past it the oldest are lost, and the listener is told how many. A power of two.
 /// An event may hold on to the commands of one entry, of at most [`ENTRY_COMMAND_BYTES_MAX`] bytes.
 pub const EVENTS_KEPT_MAX: usize = 1024;
@@ -162,4 +168,6 @@ const _: () = {
     assert!(APPEND_BYTES_MAX <= GROUP_COMMIT_BYTES_MAX);
     assert!(EVENTS_KEPT_MAX.is_power_of_two());
     assert!(UNCOMMITTED_BYTES_MAX >= APPEND_BYTES_IN_FLIGHT_MAX);
+    assert!(NODE_REQUEST_BYTES_MAX >= UNCOMMITTED_BYTES_MAX);
+    assert!(NODE_REQUEST_BYTES_MAX >= PENDING_REQUESTS_MAX * REQUEST_COST_BYTES);
 };

@@ -20,7 +20,7 @@ use crate::node::roster::NodeRoster;
 use crate::node::router::Router;
 use crate::node::{Node, NodeFailure, NodeHandle, Running, StartError, ticker};
 use crate::partition::actor::OnMembers;
-use crate::partition::mailbox::mailbox;
+use crate::partition::mailbox::mailboxes;
 use crate::partition::snapshots::SnapshotShared;
 use crate::partition::{Outbound, Shared};
 use crate::raft::{Membership, Message};
@@ -46,7 +46,7 @@ impl NodeBuilder {
         let failure = FailureCell::new();
         let opened = open_storage(&env, &config, storage, &failure)?;
         let identity = identity(&config, &opened);
-        let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.partitions).map(|_| mailbox()).unzip();
+        let (mailboxes, inboxes) = mailboxes(config.partitions);
         let router = Arc::new(Router::new(mailboxes.clone()));
         let (stop, stopped) = watch::channel(false);
         let hybrid = Arc::new(SharedHybridClock::new(Arc::clone(&env.clock)));

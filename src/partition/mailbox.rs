@@ -1,6 +1,6 @@
 //! The way into a partition: one queue, bounded by kind.
 //!
-//! Requests are refused at their limit and peers' messages dropped (Raft sends again); ticks that wait are one tick. Completions have no bound
+//! Requests are refused at their limit, that of the partition or that of the node, and peers' messages dropped (Raft sends again); ticks that wait are one tick. Completions have no bound
 //! of their own: there are only as many as writes are under way, and those are bounded by Raft's limits. No send ever blocks.
 
 use std::sync::Arc;
@@ -18,7 +18,12 @@ use crate::raft::Message;
 pub struct Mailbox {
     events: mpsc::UnboundedSender<Event>,
     counters: Arc<Counters>,
+    node: Arc<NodeBudget>,
 }
+
+/// The bytes of requests that wait in all partitions of a node.
+#[derive(Default)]
+struct NodeBudget(AtomicUsize);
 
 /// What waits, by kind.
 #[derive(Default)]
@@ -34,15 +39,21 @@ pub struct Inbox {
     counters: Arc<Counters>,
 }
 
-/// A mailbox and its receiving end.
+/// The mailboxes of a node with so many partitions, each with its receiving end.
 #[must_use]
-pub fn mailbox() -> (Mailbox, Inbox) {
+pub fn mailboxes(partitions: u32) -> (Vec<Mailbox>, Vec<Inbox>) {
+    let node = Arc::<NodeBudget>::default();
+    (0..partitions).map(|_| mailbox(&node)).unzip()
+}
+
+fn mailbox(node: &Arc<NodeBudget>) -> (Mailbox, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let counters = Arc::new(Counters::default());
     (
         Mailbox {
             events: sender,
             counters: Arc::clone(&counters),
+            node: Arc::clone(node),
         },
         Inbox {
             events: receiver,
@@ -62,28 +73,28 @@ impl Mailbox {
             "a command of {} bytes",
             command.len()
         );
-        if let Some(reply) = self.admit(reply) {
+        if let Some(reply) = self.admit(command.len(), reply) {
             self.push(Event::Propose { command, reply });
         }
     }
 
     /// Hands over a question.
     pub fn query(&self, query: Bytes, reply: Reply) {
-        if let Some(reply) = self.admit(reply) {
+        if let Some(reply) = self.admit(query.len(), reply) {
             self.push(Event::Query { query, reply });
         }
     }
 
     /// Asks whether this replica leads.
     pub fn confirm(&self, reply: Reply) {
-        if let Some(reply) = self.admit(reply) {
+        if let Some(reply) = self.admit(0, reply) {
             self.push(Event::Confirm(reply));
         }
     }
 
     /// Asks for a checkpoint.
     pub fn checkpoint(&self, reply: Reply) {
-        if let Some(reply) = self.admit(reply) {
+        if let Some(reply) = self.admit(0, reply) {
             self.push(Event::Checkpoint(reply));
         }
     }
@@ -110,22 +121,32 @@ impl Mailbox {
         drop(self.events.send(event));
     }
 
-    /// Counts a request until it is answered, or refuses it.
-    fn admit(&self, reply: Reply) -> Option<Reply> {
-        let counters = Arc::clone(&self.counters);
-        if counters.requests.fetch_add(1, Ordering::Relaxed) >= limits::PENDING_REQUESTS_MAX {
+    /// Counts a request of so many bytes until it is answered, or refuses it.
+    fn admit(&self, bytes: usize, reply: Reply) -> Option<Reply> {
+        let (counters, node) = (Arc::clone(&self.counters), Arc::clone(&self.node));
+        let cost = bytes + limits::REQUEST_COST_BYTES;
+        let waiting = counters.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = node.0.fetch_add(cost, Ordering::Relaxed) + cost;
+        let leave = move || {
             counters.requests.fetch_sub(1, Ordering::Relaxed);
-            let what = "the requests that wait in the partition";
-            reply.send(Err(Refusal::Overloaded {
-                what,
-                limit: limits::PENDING_REQUESTS_MAX,
+            node.0.fetch_sub(cost, Ordering::Relaxed);
+        };
+        let (what, limit) = if waiting > limits::PENDING_REQUESTS_MAX {
+            ("the requests that wait in the partition", limits::PENDING_REQUESTS_MAX)
+        } else if total > limits::NODE_REQUEST_BYTES_MAX {
+            (
+                "the bytes of requests that wait in the node",
+                limits::NODE_REQUEST_BYTES_MAX,
+            )
+        } else {
+            return Some(Reply::new(move |result| {
+                leave();
+                reply.send(result);
             }));
-            return None;
-        }
-        Some(Reply::new(move |result| {
-            counters.requests.fetch_sub(1, Ordering::Relaxed);
-            reply.send(result);
-        }))
+        };
+        leave();
+        reply.send(Err(Refusal::Overloaded { what, limit }));
+        None
     }
 }
 
@@ -152,6 +173,10 @@ mod tests {
     use crate::raft::Body;
     use crate::types::{NodeId, Term};
 
+    fn one() -> (Mailbox, Inbox) {
+        mailbox(&Arc::default())
+    }
+
     fn drain(inbox: &mut Inbox) -> usize {
         let mut count = 0;
         while inbox.events.try_recv().is_ok() {
@@ -162,7 +187,7 @@ mod tests {
 
     #[test]
     fn requests_over_the_limit_are_refused_at_once_and_room_returns() {
-        let (mailbox, mut inbox) = mailbox();
+        let (mailbox, mut inbox) = one();
         let (sender, receiver) = channel();
         let ask = || {
             let sender = sender.clone();
@@ -183,8 +208,29 @@ mod tests {
     }
 
     #[test]
+    fn bytes_over_the_limit_of_the_node_are_refused_in_every_partition_and_room_returns() {
+        let (mailboxes, mut inboxes) = mailboxes(3);
+        let (sender, receiver) = channel();
+        let propose = |mailbox: &Mailbox| {
+            let sender = sender.clone();
+            let command = Bytes::from_static(&[0; limits::COMMAND_BYTES_MAX]);
+            mailbox.propose(command, Reply::new(move |result| sender.send(result).unwrap()));
+        };
+        let fit = limits::NODE_REQUEST_BYTES_MAX / (limits::COMMAND_BYTES_MAX + limits::REQUEST_COST_BYTES);
+        (0..fit).for_each(|at| propose(&mailboxes[at % 2]));
+        assert!(receiver.try_recv().is_err(), "within the limit nobody is refused");
+        propose(&mailboxes[2]);
+        let limit = limits::NODE_REQUEST_BYTES_MAX;
+        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded { limit: of, .. })) if of == limit));
+        assert_eq!(drain(&mut inboxes[0]) + drain(&mut inboxes[1]), fit);
+        let _ = receiver.try_iter().count();
+        propose(&mailboxes[2]);
+        assert_eq!(drain(&mut inboxes[2]), 1, "answered requests make room");
+    }
+
+    #[test]
     fn messages_over_the_limit_are_dropped() {
-        let (mailbox, mut inbox) = mailbox();
+        let (mailbox, mut inbox) = one();
         let message = Message {
             from: NodeId(1),
             to: NodeId(2),
@@ -197,7 +243,7 @@ mod tests {
 
     #[test]
     fn ticks_that_wait_are_one_tick() {
-        let (mailbox, mut inbox) = mailbox();
+        let (mailbox, mut inbox) = one();
         (0..10).for_each(|_| mailbox.tick());
         assert_eq!(drain(&mut inbox), 1);
     }
