@@ -73,9 +73,11 @@ impl Cluster {
         !members.contains(&node) && members.iter().any(knows)
     }
 
+    /// Whether a node has its place, in a life at its present address.
     fn is_settled(&self, node: u64) -> bool {
-        let unsettled = self.handle(node).as_ref().map(NodeHandle::unsettled);
-        unsettled.is_some_and(|partitions| partitions.is_empty())
+        let at = self.peer_address(node).to_string();
+        let has_place = |handle: NodeHandle| handle.own_place().1 == at && handle.unsettled().is_empty();
+        self.handle(node).is_some_and(has_place)
     }
 
     async fn remove(&self, node: u64, patience: Duration) -> bool {

@@ -39,7 +39,9 @@ impl Evil {
     }
 
     pub(super) async fn roll_back(&self, old: &RollBack) {
-        let Some(image) = self.old_image(old.node, ms(old.age_ms)).await else {
+        let image = self.old_image(old.node, ms(old.age_ms)).await;
+        // Who is alone has nobody who could refuse it.
+        let Some(image) = image.filter(|_| self.cluster.can_lose(old.node)) else {
             return self.cluster.spare();
         };
         self.cluster.put_strange(old.node, image, Damage::RolledBack);
@@ -83,6 +85,9 @@ impl Evil {
     }
 
     pub(super) async fn swap(&self, node: u64, with: u64, span: Duration) {
+        if !self.cluster.can_lose(node) {
+            return self.cluster.spare();
+        }
         let image = self.cluster.platters(with).image();
         self.cluster.put_strange(node, image, Damage::Swapped);
         self.cluster.start(node);
