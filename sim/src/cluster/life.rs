@@ -85,7 +85,8 @@ impl Cluster {
         runtime.kill(machine.host);
         runtime.restart(machine.host);
         let host = runtime.get_node(machine.host).expect("it was created");
-        host.spawn(live(self.clone(), node, boot, stopped));
+        let life = Box::pin(live(self.clone(), node, boot, stopped));
+        host.spawn(self.0.spawn.guarded("life", node, life));
     }
 
     /// Kills a process together with its machine's power.

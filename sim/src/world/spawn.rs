@@ -30,6 +30,22 @@ impl SimSpawn {
         Self { trace, panics }
     }
 
+    /// A task of this machine whose panic is its end, and is kept.
+    pub fn guarded(
+        &self,
+        name: &'static str,
+        machine: u64,
+        future: BoxFuture<'static, ()>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let spawner = self.clone();
+        Guarded {
+            name,
+            machine,
+            future,
+            spawner,
+        }
+    }
+
     /// What tasks said when they panicked.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
@@ -39,13 +55,9 @@ impl SimSpawn {
 
 impl Spawn for SimSpawn {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) {
-        madsim::task::spawn(Guarded {
-            name,
-            // madsim shows its number only as text.
-            machine: madsim::plugin::node().to_string().parse().unwrap_or_default(),
-            future,
-            spawner: self.clone(),
-        });
+        // madsim shows its number only as text.
+        let machine = madsim::plugin::node().to_string().parse().unwrap_or_default();
+        madsim::task::spawn(self.guarded(name, machine, future));
     }
 
     fn spawn_blocking(&self, name: &'static str, future: BoxFuture<'static, ()>) {
