@@ -120,13 +120,6 @@ impl Inbound {
         state.peers.get(&peer)?.address.clone()
     }
 
-    /// The client address of every peer; empty until it has been heard of.
-    #[must_use]
-    pub fn addresses(&self) -> BTreeMap<NodeId, String> {
-        let address = |(&peer, known): (&NodeId, &Peer)| (peer, known.address.clone().unwrap_or_default());
-        self.lock().peers.iter().map(address).collect()
-    }
-
     /// Peers whose clock is too far ahead to be followed, each with by how many milliseconds.
     #[must_use]
     pub fn clocks_ahead(&self) -> Vec<(NodeId, u64)> {

@@ -10,7 +10,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use crate::clock::SystemClock;
-use crate::env::{Env, TokioSpawn};
+use crate::env::{Disk, Env, Network, TokioSpawn};
 use crate::network::{GrpcNetwork, MemoryNetwork};
 use crate::storage::MemoryDisk;
 use crate::storage::file::FileDisk;
@@ -21,13 +21,7 @@ impl Env {
     /// # Errors
     /// When the system gives no entropy.
     pub fn system(data_dir: &Path) -> io::Result<Self> {
-        Ok(Self {
-            clock: Arc::new(SystemClock),
-            network: Arc::new(GrpcNetwork),
-            disk: Arc::new(FileDisk::new(data_dir)),
-            spawn: Arc::new(TokioSpawn),
-            seed: SysRng.try_next_u64().map_err(io::Error::other)?,
-        })
+        here(Arc::new(GrpcNetwork), Arc::new(FileDisk::new(data_dir)))
     }
 
     /// The same with a network and an empty disk in memory. A clone has the same disk, so a node that was stopped can go on in a clone of its world.
@@ -35,12 +29,17 @@ impl Env {
     /// # Errors
     /// When the system gives no entropy.
     pub fn memory(network: &MemoryNetwork) -> io::Result<Self> {
-        Ok(Self {
-            clock: Arc::new(SystemClock),
-            network: Arc::new(network.clone()),
-            disk: Arc::new(MemoryDisk::default()),
-            spawn: Arc::new(TokioSpawn),
-            seed: SysRng.try_next_u64().map_err(io::Error::other)?,
-        })
+        here(Arc::new(network.clone()), Arc::new(MemoryDisk::default()))
     }
+}
+
+/// On this machine, with this network and this disk.
+fn here(network: Arc<dyn Network>, disk: Arc<dyn Disk>) -> io::Result<Env> {
+    Ok(Env {
+        clock: Arc::new(SystemClock),
+        network,
+        disk,
+        spawn: Arc::new(TokioSpawn),
+        seed: SysRng.try_next_u64().map_err(io::Error::other)?,
+    })
 }

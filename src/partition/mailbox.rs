@@ -1,7 +1,8 @@
 //! The way into a partition: one queue, bounded by kind.
 //!
-//! Requests are refused at their limit, that of the partition or that of the node, and peers' messages dropped (Raft sends again); ticks that wait are one tick. Completions have no bound
-//! of their own: there are only as many as writes are under way, and those are bounded by Raft's limits. No send ever blocks.
+//! Requests are refused at their limit, that of the partition or that of the node, and peers' messages dropped (Raft sends again); ticks that
+//! wait are one tick. Completions have no bound of their own: there are only as many as writes are under way, and those are bounded by Raft's
+//! limits. No send ever blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

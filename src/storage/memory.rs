@@ -8,7 +8,6 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-
 use rand::RngExt as _;
 
 use super::read::{Budget, missing};

@@ -109,7 +109,7 @@ fn object(seen: &Observation, what: &str) -> Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::samples::{applied, observed, status};
+    use crate::checkers::samples::{applied, observed, status, status_among};
 
     fn leader(durable: u64, commit: u64) -> Fact {
         status(Role::Leader, 2, durable, commit)
@@ -144,32 +144,12 @@ mod tests {
     #[test]
     fn what_no_majority_of_the_old_voters_holds_may_not_while_they_count() {
         let run = |old| {
-            let joint = |fact| match fact {
-                Fact::Status {
-                    role,
-                    term,
-                    leader,
-                    last,
-                    commit,
-                    applied,
-                    durable,
-                    ..
-                } => Fact::Status {
-                    role,
-                    term,
-                    leader,
-                    last,
-                    commit,
-                    applied,
-                    durable,
-                    voters: Voters { new: 0b11_0010, old },
-                },
-                other => other,
-            };
+            let voters = Voters { new: 0b11_0010, old };
+            let joint = |role, ends| status_among(voters, role, 2, ends);
             observed(vec![
-                (1, 0, joint(leader(5, 0))),
-                (4, 0, joint(follower(5))),
-                (1, 0, joint(leader(5, 5))),
+                (1, 0, joint(Role::Leader, (5, 0))),
+                (4, 0, joint(Role::Follower, (5, 0))),
+                (1, 0, joint(Role::Leader, (5, 5))),
             ])
         };
         assert!(check(&run(0b1110)).is_err());

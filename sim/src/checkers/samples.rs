@@ -50,8 +50,13 @@ pub const fn led(term: u64) -> Fact {
     Fact::Led { term }
 }
 
-/// A replica whose log ends at `last`, all of it durable, and committed and applied up to `commit`.
+/// A replica of three voters whose log ends at `last`, all of it durable, and committed and applied up to `commit`.
 pub const fn status(role: Role, term: u64, last: u64, commit: u64) -> Fact {
+    status_among(Voters::first(3), role, term, (last, commit))
+}
+
+/// As [`status`], among these voters.
+pub const fn status_among(voters: Voters, role: Role, term: u64, (last, commit): (u64, u64)) -> Fact {
     Fact::Status {
         role,
         term,
@@ -60,7 +65,7 @@ pub const fn status(role: Role, term: u64, last: u64, commit: u64) -> Fact {
         commit,
         applied: commit,
         durable: last,
-        voters: Voters { new: 0b1110, old: 0 },
+        voters,
     }
 }
 

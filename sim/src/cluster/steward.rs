@@ -16,6 +16,7 @@ use kapu::status::NodeStatus;
 use rand::RngExt;
 
 use super::Cluster;
+use crate::world::clock::SimClock;
 use crate::world::links::Place;
 use crate::world::network::{CLIENT_PORT, node_address};
 use crate::world::true_sleep;
@@ -35,10 +36,7 @@ struct Steward {
 impl Cluster {
     /// The library at an operator's, who has a good clock.
     pub(super) fn operator(&self) -> Client {
-        self.administrator(
-            OPERATOR,
-            Arc::new(crate::world::clock::SimClock::new(Duration::ZERO, 0)),
-        )
+        self.administrator(OPERATOR, Arc::new(SimClock::new(Duration::ZERO, 0)))
     }
 
     /// The library at a node that takes its place.
@@ -66,10 +64,18 @@ impl Cluster {
         let at: SocketAddr = endpoint.parse().ok()?;
         self.nodes().find(|node| node_address(*node, CLIENT_PORT) == at)
     }
+
+    /// Lets a call pass, or never returns where a datagram would be lost.
+    async fn pass(&self, from: Place, to: Place) {
+        true_sleep(WAY).await;
+        if self.links().is_cut(from, to) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Steward {
-    /// Asks once; never returns where a datagram would be lost.
+    /// Asks once.
     async fn ask(cluster: Cluster, place: Place, node: u64, request: AdminRequest) -> Result<AdminReply, AdminError> {
         let own = Place::Node(node);
         cluster.pass(place, own).await;
@@ -79,15 +85,6 @@ impl Steward {
         let answer = handle.administer(request).await;
         cluster.pass(own, place).await;
         answer
-    }
-}
-
-impl Cluster {
-    async fn pass(&self, from: Place, to: Place) {
-        true_sleep(WAY).await;
-        if self.links().is_cut(from, to) {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -33,13 +33,22 @@ impl Evil {
         }
     }
 
-    /// The change that `begin` chooses. It is left out when another one does not come to its end.
-    async fn change(&self, begin: impl FnOnce(&mut Register) -> Option<u64>) {
+    /// The change that `choose` chooses, from its beginning to its end.
+    async fn change(&self, choose: impl FnOnce(&mut Register) -> Option<u64>) {
         let _office = self.office.lock().await;
-        if !self.cluster.operate(PATIENCE).await || self.cluster.register(begin).is_none() {
-            return self.cluster.spare();
+        if self.begin(choose).await.is_some() {
+            self.cluster.operate(PATIENCE).await;
         }
-        self.cluster.operate(PATIENCE).await;
+    }
+
+    /// Begins what `choose` chooses, and says whom it concerns. It is left out when another change does not come to its end.
+    async fn begin(&self, choose: impl FnOnce(&mut Register) -> Option<u64>) -> Option<u64> {
+        let is_free = self.cluster.operate(PATIENCE).await;
+        let begun = is_free.then(|| self.cluster.register(choose)).flatten();
+        if begun.is_none() {
+            self.cluster.spare();
+        }
+        begun
     }
 
     /// A node joins, and may be lain in wait for.
@@ -115,11 +124,8 @@ impl Evil {
     /// A node ends cleanly and comes back somewhere else.
     async fn relocate(&self, luck: u64) {
         let _office = self.office.lock().await;
-        if !self.cluster.operate(PATIENCE).await {
-            return self.cluster.spare();
-        }
-        let Some(node) = self.cluster.register(|register| register.relocate(luck)) else {
-            return self.cluster.spare();
+        let Some(node) = self.begin(|register| register.relocate(luck)).await else {
+            return;
         };
         self.cluster.stop(node).await;
         self.cluster.relocate(node);
