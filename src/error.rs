@@ -15,6 +15,38 @@ pub struct LeaderHint {
     pub address: String,
 }
 
+/// Another node leads a partition, or none does at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.describe())]
+pub struct NotLeader {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// How many partitions the cluster has, so that a client can route by itself.
+    pub partitions: u32,
+    /// Who leads it, when that is known.
+    pub leader: Option<LeaderHint>,
+}
+
+impl NotLeader {
+    fn describe(&self) -> String {
+        let Self { partition, leader, .. } = self;
+        match leader {
+            Some(hint) => format!("partition {partition} is led by node {} at {}", hint.node, hint.address),
+            None => format!("partition {partition} has no leader at the moment"),
+        }
+    }
+}
+
+/// A queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("overloaded: {what} is at its limit of {limit}; try again later")]
+pub struct Overloaded {
+    /// Which queue.
+    pub what: &'static str,
+    /// Its limit.
+    pub limit: usize,
+}
+
 /// Why a request has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -22,23 +54,11 @@ pub enum RequestError {
     #[error("invalid input: {0}")]
     InvalidInput(#[from] InvalidInput),
     /// Definite: another node leads the partition, or none does at the moment.
-    #[error("{}", describe_not_leader(*.partition, .leader.as_ref()))]
-    NotLeader {
-        /// The partition of the resource.
-        partition: PartitionId,
-        /// How many partitions the cluster has, so that a client can route by itself.
-        partitions: u32,
-        /// Who leads it, when that is known.
-        leader: Option<LeaderHint>,
-    },
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
     /// Definite: a queue is full.
-    #[error("overloaded: {what} is at its limit of {limit}; try again later")]
-    Overloaded {
-        /// Which queue.
-        what: &'static str,
-        /// Its limit.
-        limit: usize,
-    },
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// Definite: the node is stopping.
     #[error("this node is stopping")]
     Stopping,
@@ -71,23 +91,11 @@ pub enum PartitionError {
     #[error("the command has {0} bytes; at most {max} are allowed", max = limits::COMMAND_BYTES_MAX)]
     LongCommand(usize),
     /// Definite: another node leads the partition, or none does at the moment, or this one does not serve yet. Ask there, or again.
-    #[error("{}", describe_not_leader(*.partition, .leader.as_ref()))]
-    NotLeader {
-        /// Which partition.
-        partition: PartitionId,
-        /// How many partitions the cluster has.
-        partitions: u32,
-        /// Who leads it, when that is known.
-        leader: Option<LeaderHint>,
-    },
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
     /// Definite: a queue is full. Ask again later.
-    #[error("overloaded: {what} is at its limit of {limit}; try again later")]
-    Overloaded {
-        /// Which queue.
-        what: &'static str,
-        /// Its limit.
-        limit: usize,
-    },
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// Definite: the node is stopping, or has failed. Ask another.
     #[error("this node is stopping")]
     Stopping,
@@ -118,7 +126,7 @@ pub enum AdminError {
     NoPartition(PartitionId, u32),
     /// Definite: another node leads the partition, or none does at the moment. Ask there, or again.
     #[error(transparent)]
-    NotLeader(RequestError),
+    NotLeader(#[from] NotLeader),
     /// Definite: the members are being changed already, or the node has not caught up. Ask again.
     #[error("{0}")]
     NotNow(String),
@@ -138,12 +146,5 @@ impl AdminError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         !matches!(self, Self::NoPartition(..) | Self::Refused(_))
-    }
-}
-
-fn describe_not_leader(partition: PartitionId, leader: Option<&LeaderHint>) -> String {
-    match leader {
-        Some(hint) => format!("partition {partition} is led by node {} at {}", hint.node, hint.address),
-        None => format!("partition {partition} has no leader at the moment"),
     }
 }

@@ -94,6 +94,8 @@ pub const PENDING_REQUESTS_MAX: usize = 16 * 1024;
 pub const NODE_REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What a request that waits costs beside its bytes, about.
 pub const REQUEST_COST_BYTES: usize = 512;
+/// The most requests of those who administer that wait in one partition. Past it, they are refused as overloaded.
+pub const ADMIN_REQUESTS_MAX: usize = 64;
 /// The most events of a node that are kept for a listener. Past it the oldest are lost, and the listener is told how many. A power of two.
 /// An event may hold on to the commands of one entry, of at most [`ENTRY_COMMAND_BYTES_MAX`] bytes.
 pub const EVENTS_KEPT_MAX: usize = 1024;

@@ -6,44 +6,45 @@
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use crate::error::{AdminError, RequestError};
+use crate::error::{AdminError, NotLeader, RequestError};
 
 /// The status of `error`, as `lock.proto` documents it.
 pub(super) fn status_of(error: &RequestError) -> Status {
-    let mut metadata = MetadataMap::new();
     let (code, kind) = match error {
         RequestError::InvalidInput(_) => (Code::InvalidArgument, "invalid-input"),
-        RequestError::NotLeader {
-            partition,
-            partitions,
-            leader,
-        } => {
-            put(&mut metadata, "kapu-partition", &partition.to_string());
-            put(&mut metadata, "kapu-partitions", &partitions.to_string());
-            if let Some(leader) = leader {
-                put(&mut metadata, "kapu-leader-node", &leader.node.to_string());
-                put(&mut metadata, "kapu-leader-address", &leader.address);
-            }
-            (Code::FailedPrecondition, "not-leader")
-        }
-        RequestError::Overloaded { .. } => (Code::ResourceExhausted, "overloaded"),
+        RequestError::NotLeader(error) => return status_of_not_leader(error),
+        RequestError::Overloaded(_) => (Code::ResourceExhausted, "overloaded"),
         RequestError::Stopping => (Code::Aborted, "stopping"),
         RequestError::Unknown(_) => (Code::Unknown, "unknown"),
     };
-    put(&mut metadata, "kapu-failure", kind);
-    Status::with_metadata(code, error.to_string(), metadata)
+    status(code, kind, error, MetadataMap::new())
 }
 
 /// The status of `error`, as `cluster.proto` documents it.
 pub(super) fn admin_status_of(error: &AdminError) -> Status {
     let (code, kind) = match error {
-        AdminError::NotLeader(error) => return status_of(error),
+        AdminError::NotLeader(error) => return status_of_not_leader(error),
         AdminError::NoPartition(..) | AdminError::Refused(_) => (Code::InvalidArgument, "refused"),
         AdminError::NotNow(_) => (Code::Unavailable, "not-now"),
         AdminError::Unreachable(_) => (Code::Aborted, "stopping"),
         AdminError::Unknown(_) => (Code::Unknown, "unknown"),
     };
+    status(code, kind, error, MetadataMap::new())
+}
+
+/// With where to ask instead.
+fn status_of_not_leader(error: &NotLeader) -> Status {
     let mut metadata = MetadataMap::new();
+    put(&mut metadata, "kapu-partition", &error.partition.to_string());
+    put(&mut metadata, "kapu-partitions", &error.partitions.to_string());
+    if let Some(leader) = &error.leader {
+        put(&mut metadata, "kapu-leader-node", &leader.node.to_string());
+        put(&mut metadata, "kapu-leader-address", &leader.address);
+    }
+    status(Code::FailedPrecondition, "not-leader", error, metadata)
+}
+
+fn status(code: Code, kind: &str, error: &impl ToString, mut metadata: MetadataMap) -> Status {
     put(&mut metadata, "kapu-failure", kind);
     Status::with_metadata(code, error.to_string(), metadata)
 }

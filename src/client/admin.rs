@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Client;
 use super::endpoint::Endpoint;
 use crate::admin::{AdminReply, AdminRequest};
-use crate::error::{AdminError, RequestError};
+use crate::error::{AdminError, NotLeader};
 use crate::raft::Change;
 use crate::types::{NodeId, PartitionId};
 
@@ -81,7 +81,7 @@ impl Client {
 /// Whom to ask next, where an answer tells: the leader that it names, or the same node when only time is lacking.
 fn next_endpoint(asked: &Endpoint, error: &AdminError) -> Option<Endpoint> {
     match error {
-        AdminError::NotLeader(RequestError::NotLeader { leader, .. }) => {
+        AdminError::NotLeader(NotLeader { leader, .. }) => {
             let hint = leader.as_ref()?;
             Endpoint::parse(&hint.address).ok()
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::env::rng;
+use crate::error::{NotLeader, Overloaded};
 use crate::lock::{Command, Query};
 use crate::types::{InvalidInput, Owner, PartitionId, Resource};
 
@@ -36,11 +37,11 @@ fn unreachable() -> CallError {
 
 fn not_leader() -> CallError {
     let (partition, partitions, leader) = (PartitionId(0), 1, None);
-    CallError::Request(RequestError::NotLeader {
+    CallError::Request(RequestError::NotLeader(NotLeader {
         partition,
         partitions,
         leader,
-    })
+    }))
 }
 
 fn retry(request: &Request) -> Retry {
@@ -54,10 +55,10 @@ fn fail(retry: &mut Retry, error: CallError) -> Next {
 #[test]
 fn definite_failures_end_as_unreachable() {
     let mut retry = retry(&command());
-    let overloaded = CallError::Request(RequestError::Overloaded {
+    let overloaded = CallError::Request(RequestError::Overloaded(Overloaded {
         what: "a queue",
         limit: 1,
-    });
+    }));
     for error in [
         unreachable(),
         not_leader(),

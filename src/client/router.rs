@@ -90,16 +90,16 @@ impl Router {
                 self.suspect(endpoint);
                 false
             }
-            CallError::Request(RequestError::NotLeader { partitions, leader, .. }) => {
-                self.resize(*partitions);
-                self.redirected(resource, endpoint, leader.as_ref())
+            CallError::Request(RequestError::NotLeader(error)) => {
+                self.resize(error.partitions);
+                self.redirected(resource, endpoint, error.leader.as_ref())
             }
             // It may have lost its leadership while the request was under way.
             CallError::Request(RequestError::Unknown(_)) => {
                 self.set_leader(resource, None);
                 false
             }
-            CallError::Request(RequestError::Overloaded { .. } | RequestError::InvalidInput(_)) => false,
+            CallError::Request(RequestError::Overloaded(_) | RequestError::InvalidInput(_)) => false,
         }
     }
 

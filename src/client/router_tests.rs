@@ -1,6 +1,7 @@
 //! The router, fact by fact.
 
 use super::*;
+use crate::error::NotLeader;
 use crate::types::{NodeId, PartitionId};
 
 fn endpoint(text: &str) -> Endpoint {
@@ -31,11 +32,11 @@ fn not_leader(partitions: u32, address: Option<&str>) -> CallError {
         address: address.to_owned(),
     });
     let partition = PartitionId(0);
-    CallError::Request(RequestError::NotLeader {
+    CallError::Request(RequestError::NotLeader(NotLeader {
         partition,
         partitions,
         leader,
-    })
+    }))
 }
 
 fn lost() -> CallError {

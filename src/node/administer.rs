@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::admin::{AdminReply, AdminRequest};
-use crate::error::{AdminError, RequestError};
+use crate::error::AdminError;
 use crate::node::NodeHandle;
 use crate::partition::{self, AdminRefusal, Event};
 use crate::raft::Change;
@@ -18,7 +18,8 @@ impl NodeHandle {
         match request {
             AdminRequest::ChangeMember(_, Change::AddLearner { .. }) if self.0.config.peer_listen.is_none() => {
                 Err(AdminError::Refused(
-                    "this node was started without --peer-listen and has no peers; start it with one first".to_owned(),
+                    "this node listens for no peers: start it with --peer-listen (NodeConfig::peer_listen) first"
+                        .to_owned(),
                 ))
             }
             AdminRequest::ChangeMember(partition, change) => self.change_member(partition, change).await,
@@ -48,14 +49,10 @@ impl NodeHandle {
         let mailbox = self.0.router.get(partition);
         let mailbox = mailbox.ok_or(AdminError::NoPartition(partition, self.0.router.partitions()))?;
         let (sender, receiver) = oneshot::channel();
-        mailbox.push(event(Box::new(move |result| drop(sender.send(result)))));
+        mailbox.order(Box::new(move |result| drop(sender.send(result))), event);
         match receiver.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(AdminRefusal::NotLeader(leader))) => Err(AdminError::NotLeader(RequestError::NotLeader {
-                partition,
-                partitions: self.partitions(),
-                leader: self.0.hint(leader),
-            })),
+            Ok(Err(AdminRefusal::NotLeader(leader))) => Err(self.0.not_leader(partition, leader).into()),
             Ok(Err(refusal)) if refusal.is_passing() => Err(AdminError::NotNow(refusal.to_string())),
             Ok(Err(refusal)) => Err(AdminError::Refused(refusal.to_string())),
             Err(_) => Err(AdminError::Unknown("the partition ended".to_owned())),

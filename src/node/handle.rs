@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::error::{LeaderHint, PartitionError};
+use crate::error::{LeaderHint, NotLeader, PartitionError};
 use crate::events::{Events, Feed, NodeEvent};
 use crate::limits;
 use crate::network::Inbound;
@@ -149,7 +149,7 @@ impl NodeHandle {
     pub async fn am_i_leader(&self, partition: PartitionId) -> Result<bool, PartitionError> {
         match self.answer_of(partition, Mailbox::confirm).await {
             Ok(_) => Ok(true),
-            Err(PartitionError::NotLeader { .. }) => Ok(false),
+            Err(PartitionError::NotLeader(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -218,11 +218,15 @@ impl NodeHandle {
 }
 
 impl Inner {
-    pub(super) fn hint(&self, leader: Option<NodeId>) -> Option<LeaderHint> {
-        leader.map(|node| LeaderHint {
-            node,
-            address: self.inbound.address(node).unwrap_or_default(),
-        })
+    pub(super) fn not_leader(&self, partition: PartitionId, leader: Option<NodeId>) -> NotLeader {
+        NotLeader {
+            partition,
+            partitions: self.router.partitions(),
+            leader: leader.map(|node| LeaderHint {
+                node,
+                address: self.inbound.address(node).unwrap_or_default(),
+            }),
+        }
     }
 
     /// The outcome of a command; one that there is not, is told to those who listen too.
@@ -237,12 +241,8 @@ impl Inner {
 
     fn translate(&self, partition: PartitionId, result: Result<Bytes, Refusal>) -> Result<Bytes, PartitionError> {
         result.map_err(|refusal| match refusal {
-            Refusal::NotLeader(leader) => PartitionError::NotLeader {
-                partition,
-                partitions: self.router.partitions(),
-                leader: self.hint(leader),
-            },
-            Refusal::Overloaded { what, limit } => PartitionError::Overloaded { what, limit },
+            Refusal::NotLeader(leader) => self.not_leader(partition, leader).into(),
+            Refusal::Overloaded(overloaded) => overloaded.into(),
             Refusal::Stopping => PartitionError::Stopping,
             Refusal::Unknown(reason) => PartitionError::Unknown(reason),
         })

@@ -63,7 +63,7 @@
 //!     loop {
 //!         leader = nodes[&leader].handle().wait_for_leader(partition).await?;
 //!         match nodes[&leader].handle().replicate(partition, "one more".into()).await {
-//!             Err(PartitionError::NotLeader { .. }) => {}
+//!             Err(PartitionError::NotLeader(_)) => {}
 //!             result => return result,
 //!         }
 //!     }

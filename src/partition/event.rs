@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::error::Overloaded;
 use crate::partition::snapshots::Finished;
 use crate::raft::{Change, Message, Position, ReconfigureError, SnapshotRows};
 use crate::storage::StateMark;
@@ -92,6 +93,9 @@ pub enum AdminRefusal {
     /// There is no such voter, or none that was heard.
     #[error("there is no other voter to hand leadership to, or it was not heard")]
     NoSuccessor,
+    /// Too much is waiting.
+    #[error(transparent)]
+    Overloaded(Overloaded),
 }
 
 impl AdminRefusal {
@@ -101,6 +105,7 @@ impl AdminRefusal {
         matches!(
             self,
             Self::NotLeader(_)
+                | Self::Overloaded(_)
                 | Self::Change(
                     ReconfigureError::UnderWay | ReconfigureError::CatchingUp { .. } | ReconfigureError::NotLeader
                 )
@@ -114,12 +119,7 @@ pub enum Refusal {
     /// Definite: this replica does not lead, or does not serve yet.
     NotLeader(Option<NodeId>),
     /// Definite: too much is waiting.
-    Overloaded {
-        /// Which queue.
-        what: &'static str,
-        /// Its limit.
-        limit: usize,
-    },
+    Overloaded(Overloaded),
     /// Definite: the partition is stopping.
     Stopping,
     /// Indefinite: the entry may or may not be committed, now or later.

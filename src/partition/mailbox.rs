@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::error::Overloaded;
 use crate::limits;
-use crate::partition::event::{Event, Refusal, Reply};
+use crate::partition::event::{AdminRefusal, AdminReply, Event, Refusal, Reply};
 use crate::raft::Message;
 
 /// A way into a partition. Cheap to clone.
@@ -30,6 +31,7 @@ struct NodeBudget(AtomicUsize);
 #[derive(Default)]
 struct Counters {
     requests: AtomicUsize,
+    orders: AtomicUsize,
     messages: AtomicUsize,
     tick: AtomicBool,
 }
@@ -100,6 +102,22 @@ impl Mailbox {
         }
     }
 
+    /// Hands over what somebody who administers wants, as the event that `event` makes.
+    pub fn order<T: 'static>(&self, reply: AdminReply<T>, event: impl FnOnce(AdminReply<T>) -> Event) {
+        let (counters, limit) = (Arc::clone(&self.counters), limits::ADMIN_REQUESTS_MAX);
+        let is_admitted = counters.orders.fetch_add(1, Ordering::Relaxed) < limit;
+        let leave = move || counters.orders.fetch_sub(1, Ordering::Relaxed);
+        if is_admitted {
+            return self.push(event(Box::new(move |result| {
+                leave();
+                reply(result);
+            })));
+        }
+        leave();
+        let what = "the admin requests that wait in the partition";
+        reply(Err(AdminRefusal::Overloaded(Overloaded { what, limit })));
+    }
+
     /// Hands over a peer's message, or drops it when too many wait.
     pub fn deliver(&self, message: Message) {
         if self.counters.messages.fetch_add(1, Ordering::Relaxed) < limits::PENDING_MESSAGES_MAX {
@@ -146,7 +164,7 @@ impl Mailbox {
             }));
         };
         leave();
-        reply.send(Err(Refusal::Overloaded { what, limit }));
+        reply.send(Err(Refusal::Overloaded(Overloaded { what, limit })));
         None
     }
 }
@@ -197,7 +215,7 @@ mod tests {
         (0..limits::PENDING_REQUESTS_MAX).for_each(|_| ask());
         assert!(receiver.try_recv().is_err(), "within the limit nobody is refused");
         ask();
-        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded { .. }))));
+        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded(_)))));
         assert_eq!(drain(&mut inbox), limits::PENDING_REQUESTS_MAX);
         assert!(
             receiver
@@ -222,11 +240,33 @@ mod tests {
         assert!(receiver.try_recv().is_err(), "within the limit nobody is refused");
         propose(&mailboxes[2]);
         let limit = limits::NODE_REQUEST_BYTES_MAX;
-        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded { limit: of, .. })) if of == limit));
+        assert!(matches!(receiver.try_recv(), Ok(Err(Refusal::Overloaded(full))) if full.limit == limit));
         assert_eq!(drain(&mut inboxes[0]) + drain(&mut inboxes[1]), fit);
         let _ = receiver.try_iter().count();
         propose(&mailboxes[2]);
         assert_eq!(drain(&mut inboxes[2]), 1, "answered requests make room");
+    }
+
+    #[test]
+    fn admin_requests_over_the_limit_are_refused_at_once_and_room_returns() {
+        let (mailbox, mut inbox) = one();
+        let (sender, receiver) = channel();
+        let ask = || {
+            let sender = sender.clone();
+            let reply = Box::new(move |result| sender.send(result).unwrap());
+            mailbox.order(reply, |reply| Event::TransferLeader { to: None, reply });
+        };
+        (0..limits::ADMIN_REQUESTS_MAX).for_each(|_| ask());
+        assert!(receiver.try_recv().is_err(), "within the limit nobody is refused");
+        ask();
+        assert!(matches!(receiver.try_recv(), Ok(Err(AdminRefusal::Overloaded(_)))));
+        let Ok(Event::TransferLeader { reply, .. }) = inbox.events.try_recv() else {
+            panic!("what was asked for first")
+        };
+        reply(Ok(NodeId(1)));
+        assert_eq!(receiver.try_recv(), Ok(Ok(NodeId(1))));
+        ask();
+        assert!(receiver.try_recv().is_err(), "an answer makes room");
     }
 
     #[test]

@@ -54,16 +54,8 @@ impl LockHandle {
 fn translate(result: Result<Bytes, PartitionError>) -> Result<Outcome, RequestError> {
     match result {
         Ok(outcome) => Ok(lock::decode_outcome(&outcome).expect("an outcome comes from this very node")),
-        Err(PartitionError::NotLeader {
-            partition,
-            partitions,
-            leader,
-        }) => Err(RequestError::NotLeader {
-            partition,
-            partitions,
-            leader,
-        }),
-        Err(PartitionError::Overloaded { what, limit }) => Err(RequestError::Overloaded { what, limit }),
+        Err(PartitionError::NotLeader(error)) => Err(error.into()),
+        Err(PartitionError::Overloaded(error)) => Err(error.into()),
         Err(PartitionError::Stopping) => Err(RequestError::Stopping),
         Err(PartitionError::Unknown(reason)) => Err(RequestError::Unknown(reason)),
         Err(error @ (PartitionError::NoPartition(..) | PartitionError::LongCommand(_))) => {

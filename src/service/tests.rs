@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::error::RequestError;
+use crate::error::{NotLeader, RequestError};
 use crate::lock::{Command, Outcome, Query, Request};
 use crate::network::MemoryNetwork;
 use crate::types::{FencingToken, NodeId, Owner, PartitionId, Resource};
@@ -47,11 +47,11 @@ async fn a_lock_is_granted_once() {
 #[tokio::test]
 async fn a_node_that_does_not_lead_or_has_stopped_says_so() {
     let (node, locks) = start_one_of(2).await;
-    let nobody_leads = RequestError::NotLeader {
+    let nobody_leads = RequestError::NotLeader(NotLeader {
         partition: PartitionId(0),
         partitions: 1,
         leader: None,
-    };
+    });
     assert_eq!(locks.request(try_lock("a")).await, Err(nobody_leads.clone()));
     assert_eq!(locks.request(get()).await, Err(nobody_leads));
     node.close().await;

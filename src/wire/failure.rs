@@ -4,7 +4,7 @@
 //! failure again. A kind that is not known is no failure either: the caller must take it for the loss of the answer.
 
 use super::{DecodeError, pb};
-use crate::error::{LeaderHint, RequestError};
+use crate::error::{LeaderHint, NotLeader, Overloaded, RequestError};
 use crate::types::{InvalidInput, NodeId, PartitionId};
 use pb::failure::Code;
 use pb::invalid_input::Kind;
@@ -19,16 +19,12 @@ pub(super) fn encode_failure(error: &RequestError) -> pb::Failure {
             failure.invalid_input = Some(encode_input(input));
             Code::InvalidInput
         }
-        RequestError::NotLeader {
-            partition,
-            partitions,
-            leader,
-        } => {
-            failure.not_leader = Some(encode_not_leader(*partition, *partitions, leader.as_ref()));
+        RequestError::NotLeader(error) => {
+            failure.not_leader = Some(encode_not_leader(error));
             Code::NotLeader
         }
-        RequestError::Overloaded { limit, .. } => {
-            failure.limit = *limit as u64;
+        RequestError::Overloaded(error) => {
+            failure.limit = error.limit as u64;
             Code::Overloaded
         }
         RequestError::Stopping => Code::Stopping,
@@ -38,10 +34,11 @@ pub(super) fn encode_failure(error: &RequestError) -> pb::Failure {
     failure
 }
 
-fn encode_not_leader(partition: PartitionId, partitions: u32, leader: Option<&LeaderHint>) -> pb::NotLeader {
+fn encode_not_leader(error: &NotLeader) -> pb::NotLeader {
+    let leader = error.leader.as_ref();
     pb::NotLeader {
-        partition: partition.0,
-        partitions,
+        partition: error.partition.0,
+        partitions: error.partitions,
         leader_node: leader.map_or(0, |leader| leader.node.0),
         leader_address: leader.map_or_else(String::new, |leader| leader.address.clone()),
     }
@@ -66,22 +63,22 @@ pub(super) fn decode_failure(failure: &pb::Failure) -> Result<RequestError, Deco
     Ok(match Code::try_from(failure.code).unwrap_or_default() {
         Code::Unspecified => return Err(DecodeError::Missing("a known kind of failure")),
         Code::InvalidInput => decode_input(failure.invalid_input.unwrap_or_default())?.into(),
-        Code::NotLeader => decode_not_leader(failure.not_leader.clone().unwrap_or_default()),
-        Code::Overloaded => RequestError::Overloaded {
+        Code::NotLeader => decode_not_leader(failure.not_leader.clone().unwrap_or_default()).into(),
+        Code::Overloaded => RequestError::Overloaded(Overloaded {
             what: "a queue of the node",
             limit: usize::try_from(failure.limit).unwrap_or(usize::MAX),
-        },
+        }),
         Code::Stopping => RequestError::Stopping,
         Code::Unknown => RequestError::Unknown("the node cannot tell"),
     })
 }
 
-fn decode_not_leader(not_leader: pb::NotLeader) -> RequestError {
+fn decode_not_leader(not_leader: pb::NotLeader) -> NotLeader {
     let leader = (not_leader.leader_node != 0).then_some(LeaderHint {
         node: NodeId(not_leader.leader_node),
         address: not_leader.leader_address,
     });
-    RequestError::NotLeader {
+    NotLeader {
         partition: PartitionId(not_leader.partition),
         partitions: not_leader.partitions,
         leader,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kapu::client::{CallError, Caller};
 use kapu::clock::{BoxFuture, Clock};
 use kapu::env::{Spawn, rng};
-use kapu::error::{LeaderHint, RequestError};
+use kapu::error::{LeaderHint, NotLeader, RequestError};
 use kapu::lock::{Command, Outcome, Query, Request};
 use kapu::status::{NodeInfo, NodeStatus};
 use kapu::types::{FencingToken, NodeId, Owner, PartitionId, Resource};
@@ -204,11 +204,11 @@ impl State {
             node: NodeId(node as u64 + 1),
             address: address(node),
         });
-        Err(RequestError::NotLeader {
+        Err(RequestError::NotLeader(NotLeader {
             partition: PartitionId(partition.0),
             partitions,
             leader,
-        })
+        }))
     }
 
     fn expire(&mut self, now: Duration) {

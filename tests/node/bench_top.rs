@@ -160,7 +160,7 @@ impl Cluster {
         loop {
             let leader = self.handle(self.leader().await);
             match leader.replicate(P, text(command)).await {
-                Err(PartitionError::NotLeader { .. }) => {}
+                Err(PartitionError::NotLeader(_)) => {}
                 result => return result.unwrap(),
             }
         }
@@ -171,7 +171,7 @@ impl Cluster {
         loop {
             let leader = self.handle(self.leader().await);
             match leader.query(P, Bytes::new()).await {
-                Err(PartitionError::NotLeader { .. }) => {}
+                Err(PartitionError::NotLeader(_)) => {}
                 result => return result.unwrap(),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use bytes::Bytes;
 use kapu::config::NodeConfig;
 use kapu::env::Env;
-use kapu::error::PartitionError;
+use kapu::error::{Overloaded, PartitionError};
 use kapu::limits;
 use kapu::node::{MemoryNetwork, Node, NodeFailure, StartError};
 use kapu::types::{NodeId, PartitionId, Resource};
@@ -129,10 +129,10 @@ async fn requests_over_the_limit_are_refused_as_overloaded() {
         let sender = sender.clone();
         node.propose(P, text("x"), move |result| drop(sender.send(result)));
     }
-    let refusal = PartitionError::Overloaded {
+    let refusal = PartitionError::Overloaded(Overloaded {
         what: "the requests that wait in the partition",
         limit: limits::PENDING_REQUESTS_MAX,
-    };
+    });
     assert!(refusal.is_definite() && refusal.is_retryable());
     assert_eq!(node.replicate(P, text("y")).await, Err(refusal.clone()));
     assert_eq!(node.query(P, Bytes::new()).await, Err(refusal));

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kapu::error::{LeaderHint, RequestError};
+use kapu::error::{LeaderHint, NotLeader, RequestError};
 use kapu::hlc::Hlc;
 use kapu::limits;
 use kapu::lock::{Command, Outcome, Query, Request, Table};
@@ -212,14 +212,14 @@ fn of_administrators() -> Vec<Decoder> {
 }
 
 fn not_leader() -> RequestError {
-    RequestError::NotLeader {
+    RequestError::NotLeader(NotLeader {
         partition: PartitionId(3),
         partitions: 8,
         leader: Some(LeaderHint {
             node: NodeId(2),
             address: "127.0.0.1:2070".to_owned(),
         }),
-    }
+    })
 }
 
 fn status() -> Bytes {

@@ -15,7 +15,7 @@ use tonic::{Code, Streaming};
 
 use super::*;
 use crate::env::{Spawn as _, TokioSpawn};
-use crate::error::{LeaderHint, RequestError};
+use crate::error::{LeaderHint, NotLeader, RequestError};
 use crate::lock::{Command, Outcome};
 use crate::raft::Role;
 use crate::status::{NodeInfo, PartitionStatus};

@@ -1,6 +1,7 @@
 //! Unary calls: checked, submitted, answered, and every failure with a code of its own.
 
 use super::*;
+use crate::error::Overloaded;
 
 #[tokio::test]
 async fn a_unary_call_is_checked_submitted_and_answered() {
@@ -24,14 +25,14 @@ async fn a_unary_call_is_checked_submitted_and_answered() {
 async fn a_call_to_a_follower_learns_who_leads() {
     let mut served = start().await;
     let mut client = served.client().await;
-    let not_leader = RequestError::NotLeader {
+    let not_leader = RequestError::NotLeader(NotLeader {
         partition: PartitionId(3),
         partitions: 8,
         leader: Some(LeaderHint {
             node: NodeId(2),
             address: "10.0.0.2:2070".to_owned(),
         }),
-    };
+    });
     let (reply, _) = tokio::join!(client.get(get("a")), served.answer(Err(not_leader)));
     let status = reply.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
@@ -51,10 +52,10 @@ async fn a_call_to_a_follower_learns_who_leads() {
 async fn every_failure_has_a_code_of_its_own() {
     let mut served = start().await;
     let mut client = served.client().await;
-    let overloaded = RequestError::Overloaded {
+    let overloaded = RequestError::Overloaded(Overloaded {
         what: "the queue",
         limit: 9,
-    };
+    });
     let failures = [
         (InvalidInput::EmptyOwner.into(), Code::InvalidArgument, "invalid-input"),
         (overloaded, Code::ResourceExhausted, "overloaded"),

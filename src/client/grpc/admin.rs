@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::connection::Connection;
 use crate::admin::{AdminReply, AdminRequest};
 use crate::clock::BoxFuture;
-use crate::error::{AdminError, LeaderHint, RequestError};
+use crate::error::{AdminError, LeaderHint, NotLeader};
 use crate::types::{NodeId, PartitionId};
 use crate::wire::admin::encode_change;
 use crate::wire::pb;
@@ -64,7 +64,7 @@ fn error_of(partition: PartitionId, status: &Status) -> AdminError {
     match (text("kapu-failure"), status.code()) {
         (Some("not-leader"), _) => {
             let node = text("kapu-leader-node").and_then(|node| node.parse().ok());
-            AdminError::NotLeader(RequestError::NotLeader {
+            AdminError::NotLeader(NotLeader {
                 partition,
                 partitions: text("kapu-partitions")
                     .and_then(|count| count.parse().ok())

@@ -223,12 +223,12 @@ async fn a_refusal_comes_with_all_that_routing_needs() {
         ..Default::default()
     };
     stream.result(id, Some(PbResult::Failure(failure))).await;
-    let Err(CallError::Request(RequestError::NotLeader { partitions, leader, .. })) = refused.await.unwrap() else {
+    let Err(CallError::Request(RequestError::NotLeader(error))) = refused.await.unwrap() else {
         panic!("a definite refusal")
     };
-    let leader = leader.unwrap();
+    let leader = error.leader.unwrap();
     assert_eq!(
-        (partitions, leader.node, leader.address.as_str()),
+        (error.partitions, leader.node, leader.address.as_str()),
         (8, NodeId(7), "10.0.0.7:2070")
     );
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::Core;
+use crate::error::Overloaded;
 use crate::limits;
 use crate::mutants::{self, Mutant};
 use crate::partition::event::{Refusal, Reply};
@@ -63,10 +64,10 @@ impl Core {
     fn refusal(&self, error: ProposeError) -> Refusal {
         match error {
             ProposeError::NotLeader | ProposeError::HandingOver => self.not_leader(),
-            ProposeError::Overloaded => Refusal::Overloaded {
+            ProposeError::Overloaded => Refusal::Overloaded(Overloaded {
                 what: "the uncommitted bytes of the partition",
                 limit: limits::UNCOMMITTED_BYTES_MAX,
-            },
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::error::{LeaderHint, RequestError};
+use crate::error::{LeaderHint, NotLeader, Overloaded, RequestError};
 use crate::hlc::Hlc;
 use crate::limits;
 use crate::lock::{Command, Outcome, Query, Request};
@@ -233,15 +233,15 @@ pub fn error() -> impl Strategy<Value = RequestError> {
     let not_leader = (any::<u32>(), any::<u32>(), prop::option::of(leader));
     prop_oneof![
         input.prop_map(RequestError::InvalidInput),
-        not_leader.prop_map(|(partition, partitions, leader)| RequestError::NotLeader {
+        not_leader.prop_map(|(partition, partitions, leader)| RequestError::NotLeader(NotLeader {
             partition: PartitionId(partition),
             partitions,
             leader
-        }),
-        any::<usize>().prop_map(|limit| RequestError::Overloaded {
+        })),
+        any::<usize>().prop_map(|limit| RequestError::Overloaded(Overloaded {
             what: "a queue of the node",
             limit
-        }),
+        })),
         Just(RequestError::Stopping),
         Just(RequestError::Unknown("the node cannot tell")),
     ]
