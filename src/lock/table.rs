@@ -3,7 +3,7 @@
 //! One replica's state, changed by committed commands and by the advance of log time alone. It remembers which rows changed, so that
 //! storage can follow without copying the whole. It knows no bytes of the wire and waits for nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::mem;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -31,7 +31,8 @@ pub struct Table {
     /// The grant counter: the last token given.
     last_token: FencingToken,
     holds: Holds,
-    changed: BTreeSet<Resource>,
+    /// What changed since rows were last taken, and whether each has a row by then.
+    changed: BTreeMap<Resource, bool>,
     counter_changed: bool,
 }
 
@@ -68,7 +69,7 @@ impl Table {
         self.now = now;
         let now = mutants::either(Mutant::ExpiresEarly, now.after(500), now);
         while let Some(resource) = self.holds.pop_ended(now) {
-            self.changed.insert(resource);
+            self.changed.entry(resource).or_insert(true);
         }
     }
 
@@ -134,7 +135,7 @@ impl Table {
         self.holds.insert(resource.clone(), hold);
         self.last_token = fencing_token;
         self.counter_changed = true;
-        self.changed.insert(resource.clone());
+        self.changed.entry(resource.clone()).or_insert(false);
         Outcome::Locked {
             fencing_token,
             expires_in_ms: self.now.until(lease_end),
@@ -163,7 +164,7 @@ impl Table {
 
     fn set_lease_end(&mut self, resource: &Resource, lease_end: LogTime) {
         self.holds.set_lease_end(resource, lease_end);
-        self.changed.insert(resource.clone());
+        self.changed.entry(resource.clone()).or_insert(true);
     }
 
     /// Frees the holder's lock. The retry of one whose reply was lost finds no lock, or another owner's, and changes nothing.
@@ -176,7 +177,7 @@ impl Table {
                     self.last_token.0 -= 1;
                 }
                 self.holds.remove(resource);
-                self.changed.insert(resource.clone());
+                self.changed.entry(resource.clone()).or_insert(true);
                 Outcome::Unlocked
             }
         }
@@ -199,23 +200,28 @@ impl Table {
 
 /// Saving and restoring.
 impl Table {
-    /// How many rows [`Table::take_changes`] would return.
+    /// How many rows [`Table::take_changes`] would return at most.
     #[must_use]
     pub fn changes(&self) -> usize {
         self.changed.len() + usize::from(self.counter_changed)
     }
 
-    /// The rows that changed since the last call, in the order of keys; a lock that is no longer held is a row without a value.
+    /// The rows that changed since the last call, in the order of keys; a lock that is no longer held is a row without a value. Most locks are
+    /// taken and freed between two calls: they never have a row.
     pub fn take_changes(&mut self) -> Vec<Row> {
         let mut rows = Vec::with_capacity(self.changes());
         if mem::take(&mut self.counter_changed) && !mutants::on(Mutant::CounterNotSaved) {
             rows.push(snapshot::encode_counter(self.last_token));
         }
         let changed = mem::take(&mut self.changed);
-        rows.extend(changed.iter().map(|resource| match self.holds.get(resource) {
-            Some(hold) => snapshot::encode_hold(resource, hold),
-            None => snapshot::encode_free(resource),
-        }));
+        rows.extend(
+            changed
+                .iter()
+                .filter_map(|(resource, had_row)| match self.holds.get(resource) {
+                    Some(hold) => Some(snapshot::encode_hold(resource, hold)),
+                    None => had_row.then(|| snapshot::encode_free(resource)),
+                }),
+        );
         rows
     }
 
