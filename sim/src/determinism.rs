@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::hashes::{self, Hashes};
 use crate::report::Report;
+use crate::say::say;
 use crate::swarm::Seeds;
 
 /// `cargo sim determinism`
@@ -59,9 +60,9 @@ impl Determinism {
                 None => Ok(format!("{} events, twice the same: {}", same.events, same.hash)),
             });
             match compared {
-                Ok(words) => println!("seed {seed}: {words}"),
+                Ok(words) => say(format_args!("seed {seed}: {words}")),
                 Err(difference) => {
-                    println!("seed {seed}: NOT the same\n{difference}");
+                    say(format_args!("seed {seed}: NOT the same\n{difference}"));
                     return Ok(false);
                 }
             }

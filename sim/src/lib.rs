@@ -31,8 +31,6 @@ pub mod checkers;
 
 pub mod hashes;
 
-pub mod regressions;
-
 pub mod determinism;
 #[cfg(madsim)]
 pub mod run;
@@ -40,5 +38,7 @@ pub mod watchdog;
 
 pub mod mutants;
 pub mod process;
+pub mod regressions;
+pub mod say;
 pub mod shrink;
 pub mod swarm;

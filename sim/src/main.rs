@@ -20,6 +20,8 @@ enum Command {
     Run(kapu_sim::run::Run),
     /// The same seed twice in fresh processes: not one event may differ
     Determinism(kapu_sim::determinism::Determinism),
+    /// Every plan that ever failed, with the headline of its story
+    Regressions(kapu_sim::regressions::Regressions),
     /// Many seeds, each in a process of its own
     Swarm(kapu_sim::swarm::Swarm),
     /// The smallest plan that still fails
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(run) => run.execute(),
         Command::Determinism(determinism) => determinism.execute(),
+        Command::Regressions(regressions) => regressions.execute(),
         Command::Swarm(swarm) => swarm.execute(),
         Command::Shrink(shrink) => shrink.execute(),
         Command::Mutants(mutants) => mutants.execute(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::process::{self, Request, Stopwatch};
 use crate::report::Verdict;
+use crate::say::say;
 use crate::swarm::{Seeds, Swarm};
 
 /// `cargo sim-mutants mutants`
@@ -71,11 +72,11 @@ impl Mutants {
         let mut rows = Vec::new();
         for (name, sentence) in planted {
             let row = self.hunt(name);
-            println!("{}  {sentence}", line(&row));
+            say(format_args!("{}  {sentence}", line(&row)));
             let _ = io::stdout().flush();
             rows.push(row);
         }
-        print!("{}", summary(&rows));
+        say(summary(&rows).trim_end());
         let survived = rows.iter().any(|row| row.checker.is_none());
         ExitCode::from(u8::from(survived | !self.is_clean()))
     }
@@ -114,7 +115,7 @@ impl Mutants {
     /// Whether the same seeds are clean without a bug.
     fn is_clean(&self) -> bool {
         if self.skip_clean {
-            println!("the run without a bug was SKIPPED");
+            say("the run without a bug was SKIPPED");
             return true;
         }
         let swarm = Swarm {
@@ -126,7 +127,7 @@ impl Mutants {
             output: "text".to_owned(),
         };
         let tally = swarm.sweep(&mut io::stderr());
-        print!("without a bug: {}", tally.text());
+        say(format_args!("without a bug: {}", tally.text().trim_end()));
         tally.is_clean()
     }
 }

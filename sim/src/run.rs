@@ -13,6 +13,7 @@ use crate::checkers;
 use crate::plan::Plan;
 use crate::process::{LIMIT_S, Stopwatch};
 use crate::report::{Finding, Report};
+use crate::say::say;
 use crate::scenario::{self, Remains};
 use crate::trace::Trace;
 use crate::verdict;
@@ -122,18 +123,18 @@ impl Run {
 
     fn announce(&self, plan: &Plan) {
         if self.output == "text" {
-            println!("{:>16}  {}", "seed", plan.options.seed);
-            plan.options.lines().iter().for_each(|line| println!("{line}"));
-            println!("{:>16}  {} planned", "faults", plan.faults.len());
+            say(format_args!("{:>16}  {}", "seed", plan.options.seed));
+            plan.options.lines().iter().for_each(say);
+            say(format_args!("{:>16}  {} planned", "faults", plan.faults.len()));
         }
     }
 
     fn print(&self, report: &Report) {
         if self.output == "json" {
-            println!("{}", report.to_json());
+            say(report.to_json());
         } else {
-            report.lines().iter().for_each(|line| println!("{line}"));
-            println!("again: {}", self.command());
+            report.lines().iter().for_each(say);
+            say(format_args!("again: {}", self.command()));
         }
     }
 

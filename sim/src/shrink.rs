@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::process::{self, Request};
 use crate::report::Run;
+use crate::say::say;
 
 /// No duration is tried below this.
 const SHORTEST_MS: u64 = 5;
@@ -70,7 +71,7 @@ impl Shrink {
         let shortest = shorten(fewest, &mut fails);
         let out = self.out();
         write(&out, &with_faults(&plan, shortest.clone()))?;
-        println!(
+        say(format_args!(
             "{checker}: {} faults before, {} after, {tries} runs\n{}\ncargo sim{} run --plan {}{}",
             faults.len(),
             shortest.len(),
@@ -80,7 +81,7 @@ impl Shrink {
             self.mutant
                 .as_ref()
                 .map_or(String::new(), |name| format!(" --mutant {name}")),
-        );
+        ));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::hashes::{self, Hashes};
 use crate::process::{self, Request, Stopwatch};
 use crate::report::{Report, Run, Verdict};
+use crate::say::say;
 
 /// What must have happened in a sweep that is large enough to ask.
 const SOMETIMES: [&str; 10] = [
@@ -97,8 +98,8 @@ impl Swarm {
     pub fn execute(&self) -> ExitCode {
         let tally = self.sweep(&mut io::stderr());
         match self.output.as_str() {
-            "json" => println!("{}", tally.json()),
-            _ => print!("{}", tally.text()),
+            "json" => say(tally.json()),
+            _ => say(tally.text().trim_end()),
         }
         let written = self
             .hashes
