@@ -38,7 +38,8 @@ pub struct NodeConfig {
     /// Where this node listens for its peers; none for a single node to which no other will be added.
     pub peer_listen: Option<String>,
     /// The voters that the cluster is created with, each with its peer address, this node included; one entry is a single node. Empty for a
-    /// node that is to be added to a cluster. Of no account once the node has data: who belongs to the cluster is in its log.
+    /// node that is to be added to a cluster. Once the node has data, its log says who belongs to the cluster, and this only where else to look
+    /// for them.
     pub voters: BTreeMap<NodeId, String>,
     /// Where its peers reach this node.
     pub peer_address: String,

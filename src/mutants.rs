@@ -61,6 +61,7 @@ mutants! {
     JointLeftEarly, "joint-left-early", "A joint membership is left before it is committed (Camunda).";
     LearnerRefusesVotes, "learner-refuses-votes", "A learner that was just promoted and does not know it refuses its vote (etcd).";
     LearnerVotes, "learner-votes", "A learner counts as a voter from the moment it is added.";
+    SettingsUnheeded, "settings-unheeded", "A node looks for its peers only where its log says that they were.";
     // Raft: snapshots.
     SnapshotKeepsMembership, "snapshot-keeps-membership", "A snapshot leaves the membership that was there before (openraft).";
     SnapshotOverNewer, "snapshot-over-newer", "A snapshot is installed over a log that has its last entry and more (Camunda).";

@@ -89,6 +89,8 @@ struct Machine {
     network: SimNetwork,
     /// Where it listens for peers.
     peer_port: AtomicU16,
+    /// Where the settings of others say that it does.
+    told_port: AtomicU16,
     life: Mutex<Life>,
     damage: Mutex<Option<Damaged>>,
 }
@@ -133,6 +135,7 @@ impl Cluster {
                 clock,
                 network: SimNetwork::new(node, links.clone(), Arc::new(|_| {})),
                 peer_port: AtomicU16::new(PEER_PORT),
+                told_port: AtomicU16::new(PEER_PORT),
                 life: Mutex::default(),
                 damage: Mutex::default(),
             };
@@ -268,7 +271,8 @@ impl Cluster {
     /// The settings of a node: the first ones know each other, the others wait to be added.
     fn config(&self, node: u64) -> NodeConfig {
         let options = &self.0.options;
-        let peer = |node| (NodeId(node), node_address(node, PEER_PORT).to_string());
+        let told = |node| node_address(node, self.machine(node).told_port.load(Ordering::Relaxed));
+        let peer = |node| (NodeId(node), told(node).to_string());
         let first = 1..=options.nodes;
         let peer_address = self.peer_address(node).to_string();
         let config = NodeConfig {

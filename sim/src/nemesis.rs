@@ -156,9 +156,7 @@ impl Evil {
             Fault::RollBack(old) => self.roll_back(&old).await,
             Fault::Swap { node, with, for_ms } => self.swap(node, with, ms(for_ms)).await,
             Fault::WallStep { node, by_ms } => self.cluster.clock(node).step_wall(by_ms),
-            Fault::Join { .. } | Fault::Leave(_) | Fault::Replace(_) | Fault::Move(_) | Fault::Transfer { .. } => {
-                self.change_members(fault).await;
-            }
+            fault => self.change_members(fault).await,
         }
     }
 }

@@ -129,6 +129,8 @@ pub enum Fault {
     Replace(Luck),
     /// A member moves to another address.
     Move(Luck),
+    /// The power of all goes, and all come back at other addresses, which only their settings say.
+    MoveAll { down_ms: u64 },
     /// The leader of a partition is told to hand over.
     Transfer { partition: u32 },
 }
@@ -168,7 +170,7 @@ kinds! {
     Delay "delay", Weather "weather", SlowDisk "slow_disk", StallDisk "stall_disk", SyncError "sync_error",
     DiskFull "disk_full", Drift "drift", Deaf "deaf", LateRequests "late_requests", LateReplies "late_replies",
     Coup "coup", StallSync "stall_sync", Rot "rot", Wipe "wipe", RollBack "roll_back", Swap "swap", WallStep "wall_step",
-    Join "join", Leave "leave", Replace "replace", Move "move", Transfer "transfer",
+    Join "join", Leave "leave", Replace "replace", Move "move", MoveAll "move_all", Transfer "transfer",
 }
 
 impl Kind {
@@ -200,7 +202,7 @@ impl Kind {
     pub const fn is_of_members(self) -> bool {
         matches!(
             self,
-            Self::Join | Self::Leave | Self::Replace | Self::Move | Self::Transfer
+            Self::Join | Self::Leave | Self::Replace | Self::Move | Self::MoveAll | Self::Transfer
         )
     }
 
@@ -305,6 +307,7 @@ impl Fault {
             | Self::Leave(_)
             | Self::Replace(_)
             | Self::Move(_)
+            | Self::MoveAll { .. }
             | Self::Transfer { .. } => (Vec::new(), &[]),
         };
         some.into_iter().chain(side.iter().copied())

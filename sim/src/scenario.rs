@@ -118,12 +118,12 @@ fn all_led(cluster: &Cluster, options: &Options) -> bool {
     cluster.leaders().len() == options.partitions as usize
 }
 
-/// Everybody reaches everybody: a node on a disk that is not its own must be gone soon. Then the right disks are put back.
+/// Everybody reaches everybody: a node on a disk that is not its own must be gone soon, if anybody hears of it. Then the right disks are put back.
 async fn expel(cluster: &Cluster, patience: Duration) {
     let intruders = || {
         cluster
             .nodes()
-            .filter(|node| cluster.is_intruder(*node) && cluster.is_alive(*node))
+            .filter(|node| cluster.is_intruder(*node) && cluster.is_alive(*node) && cluster.is_in_touch(*node))
     };
     if !wait_until(patience, || intruders().next().is_none()).await {
         intruders().for_each(|node| cluster.accuse(node, "nobody refused a disk that is not the one it had"));

@@ -32,7 +32,7 @@ pub struct Settings {
     /// Where to listen for peers [default: this node's address in --peers]
     #[arg(long, env = "KAPU_PEER_LISTEN", value_name = "ADDR")]
     pub peer_listen: Option<String>,
-    /// Every node with its peer address, this one included [default: a single node]
+    /// Every node with its peer address, this one included; later, where to look for those that have moved [default: a single node]
     #[arg(long, env = "KAPU_PEERS", value_name = "1=ADDR,2=ADDR,..")]
     pub peers: Option<Peers>,
     /// Any nodes of a cluster, by the addresses for clients: this node, which has no data yet, is added to it; needs --node-id

@@ -1,10 +1,10 @@
 //! The sending side: for every peer a queue and a task that keeps a stream to it.
 //!
-//! A sender dials, sends whatever waits, and dials again when the stream breaks, each time a little later. What waits while a peer is out
-//! of reach is thrown away before the next try. A change of state is logged once, not every try. A peer that refuses this node is asked
+//! A sender dials, sends whatever waits, and dials again when the stream breaks, each time a little later. Where a peer may be at several
+//! addresses, it tries them in turn. What waits while a peer is out of reach is thrown away before the next try. A change of state is logged once, not every try. A peer that refuses this node is asked
 //! again for ever; whether to stop is the node's decision, which is told the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ type Ways = BTreeMap<NodeId, Arc<Way>>;
 
 /// The way to one peer. When it is dropped, its sender stops.
 struct Way {
-    address: String,
+    addresses: Vec<String>,
     outbox: Arc<Outbox>,
     _running: watch::Sender<()>,
 }
@@ -60,21 +60,28 @@ impl Peers {
         }
     }
 
-    /// From now on there is a sender to each of `addresses`, which do not contain this node, and to nobody else. A way to an address that
-    /// stays is left alone.
-    pub fn set(&self, addresses: &BTreeMap<NodeId, String>) {
+    /// From now on there is a sender to each of these peers, which do not contain this node, and to nobody else. Each may be at several
+    /// addresses, the likeliest first. A way to addresses that stay is left alone.
+    pub fn set(&self, addresses: &BTreeMap<NodeId, Vec<String>>) {
         let mut ways = self.lock();
-        let way = |(peer, address): (&NodeId, &String)| {
-            let kept = ways.get(peer).filter(|way| way.address == *address).cloned();
-            (*peer, kept.unwrap_or_else(|| self.open(*peer, address)))
+        let way = |(peer, addresses): (&NodeId, &Vec<String>)| {
+            let kept = ways.get(peer).filter(|way| way.addresses == *addresses).cloned();
+            (*peer, kept.unwrap_or_else(|| self.open(*peer, addresses)))
         };
         let next: Ways = addresses.iter().map(way).collect();
         *ways = Arc::new(next);
     }
 
-    fn open(&self, peer: NodeId, address: &str) -> Arc<Way> {
+    fn open(&self, peer: NodeId, addresses: &[String]) -> Arc<Way> {
         let (running, mut stopped) = watch::channel(());
-        let sender = Sender::new(&self.env, &self.identity, peer, address, &self.on_refused, &self.hybrid);
+        let sender = Sender::new(
+            &self.env,
+            &self.identity,
+            peer,
+            addresses,
+            &self.on_refused,
+            &self.hybrid,
+        );
         let outbox = Arc::clone(&sender.outbox);
         let task = async move {
             tokio::select! {
@@ -85,7 +92,7 @@ impl Peers {
         };
         self.env.spawn.spawn("peer", Box::pin(task));
         Arc::new(Way {
-            address: address.to_owned(),
+            addresses: addresses.to_vec(),
             outbox,
             _running: running,
         })
@@ -130,13 +137,16 @@ enum Reach {
 struct Sender {
     env: Env,
     header: FrameHeader,
-    address: String,
+    /// Where the peer may be, the address that is tried now first.
+    addresses: VecDeque<String>,
     outbox: Arc<Outbox>,
     on_refused: RefusalHandler,
     hybrid: Arc<SharedHybridClock>,
     rng: StdRng,
     reach: Reach,
     backoff: Duration,
+    /// The stream lived so long that the peer is at this address.
+    is_good: bool,
 }
 
 impl Sender {
@@ -144,7 +154,7 @@ impl Sender {
         env: &Env,
         identity: &Identity,
         peer: NodeId,
-        address: &str,
+        addresses: &[String],
         on_refused: &RefusalHandler,
         hybrid: &Arc<SharedHybridClock>,
     ) -> Self {
@@ -163,13 +173,14 @@ impl Sender {
         Self {
             env: env.clone(),
             header,
-            address: address.to_owned(),
+            addresses: addresses.iter().cloned().collect(),
             outbox: Arc::default(),
             on_refused: Arc::clone(on_refused),
             hybrid: Arc::clone(hybrid),
             rng: env.rng(&format!("dial from node {} to node {peer}", identity.node_id)),
             reach: Reach::Untried,
             backoff: BACKOFF_MIN,
+            is_good: false,
         }
     }
 
@@ -177,15 +188,24 @@ impl Sender {
     async fn run(mut self) {
         loop {
             self.outbox.clear();
-            let error = match self.env.network.dial(self.address.clone()).await {
+            self.is_good = false;
+            let error = match self.env.network.dial(self.address().to_owned()).await {
                 Ok(sink) => self.send_until_broken(sink).await,
                 Err(error) => error,
             };
             self.note_broken(error);
+            if !self.is_good {
+                self.addresses.rotate_left(1);
+            }
             let pause = self.rng.random_range(self.backoff / 2..=self.backoff);
             self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
             self.env.clock.sleep(pause).await;
         }
+    }
+
+    /// Where the peer is looked for now.
+    fn address(&self) -> &str {
+        &self.addresses[0]
     }
 
     async fn send_until_broken(&mut self, mut sink: Box<dyn FrameSink>) -> NetworkError {
@@ -206,6 +226,7 @@ impl Sender {
             taken.clear();
             if self.env.clock.now().saturating_sub(start) >= BACKOFF_MAX {
                 self.backoff = BACKOFF_MIN;
+                self.is_good = true;
                 self.note_reachable();
             }
         }
@@ -238,7 +259,7 @@ impl Sender {
     fn note_reachable(&mut self) {
         if self.reach != Reach::Reachable {
             self.reach = Reach::Reachable;
-            tracing::info!(peer = %self.header.to, address = %self.address, "peer is reachable");
+            tracing::info!(peer = %self.header.to, address = self.address(), "peer is reachable");
         }
     }
 
@@ -249,7 +270,7 @@ impl Sender {
                 let reach = Reach::Refused(reason.clone());
                 if self.reach != reach {
                     self.reach = reach;
-                    tracing::warn!(%peer, address = %self.address, reason, "peer refuses this node");
+                    tracing::warn!(%peer, address = self.address(), reason, "peer refuses this node");
                     (self.on_refused)(peer, reason);
                 }
             }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+use crate::config::NodeConfig;
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::network::{Peers, Roster};
 use crate::node::NodeFailure;
 use crate::node::failure::FailureCell;
@@ -17,6 +19,8 @@ use crate::types::{NodeId, PartitionId};
 /// The members of all partitions.
 pub struct NodeRoster {
     own: NodeId,
+    /// What the settings say of where nodes are.
+    told: BTreeMap<NodeId, String>,
     peers: Peers,
     failure: FailureCell,
     state: Mutex<State>,
@@ -30,15 +34,16 @@ struct State {
 }
 
 impl NodeRoster {
-    /// Of a node with so many partitions, which sends by `peers` and fails by `failure`.
+    /// Of the node with these settings, which sends by `peers` and fails by `failure`.
     #[must_use]
-    pub fn new(own: NodeId, partitions: u32, peers: Peers, failure: FailureCell) -> Self {
+    pub fn new(config: &NodeConfig, peers: Peers, failure: FailureCell) -> Self {
         let state = State {
-            partitions: (0..partitions).map(|_| None).collect(),
+            partitions: (0..config.partitions).map(|_| None).collect(),
             heard: BTreeMap::new(),
         };
         Self {
-            own,
+            own: config.node_id,
+            told: mutants::either(Mutant::SettingsUnheeded, BTreeMap::new(), config.voters.clone()),
             peers,
             failure,
             state: Mutex::new(state),
@@ -58,7 +63,13 @@ impl NodeRoster {
         if state.was_removed(self.own) {
             self.failure.set(NodeFailure::Removed);
         }
-        self.peers.set(&state.addresses(self.own));
+        self.open_ways(&state);
+    }
+
+    fn open_ways(&self, state: &State) {
+        let mut addresses = state.addresses(&self.told);
+        addresses.remove(&self.own);
+        self.peers.set(&addresses);
     }
 
     /// Every member of any partition with its address, this node included.
@@ -106,7 +117,7 @@ impl Roster for NodeRoster {
         let is_known = state.heard.contains_key(&node) || state.heard.len() < limits::PEERS_HEARD_MAX;
         if is_news && is_known && !address.is_empty() {
             state.heard.insert(node, address.to_owned());
-            self.peers.set(&state.addresses(self.own));
+            self.open_ways(&state);
         }
     }
 }
@@ -125,17 +136,26 @@ impl State {
             .all(|members| members.as_ref().is_some_and(is_out))
     }
 
-    /// Where to reach everybody else: members, and who has been heard although it is no member here yet. What a node says of itself counts
-    /// for more than what a membership says, which may be older.
-    fn addresses(&self, own: NodeId) -> BTreeMap<NodeId, String> {
-        let of_members = self.newest().flat_map(|members| {
-            let both = members.applied.members().iter().chain(members.newest.members());
-            both.map(|(node, member)| (*node, member.address.clone()))
-        });
-        let mut addresses: BTreeMap<_, _> = of_members.collect();
+    /// Where everybody may be, the likeliest first: members, and who has been heard although it is no member here yet. What a node says of
+    /// itself counts for more than what a membership says, which may be older. What is `told` of a member counts least, and helps where nodes
+    /// have moved that cannot find each other to say so.
+    fn addresses(&self, told: &BTreeMap<NodeId, String>) -> BTreeMap<NodeId, Vec<String>> {
         let heard = self.heard.iter().filter(|(node, _)| !self.was_removed(**node));
-        addresses.extend(heard.map(|(node, address)| (*node, address.clone())));
-        addresses.remove(&own);
-        addresses
+        let of_members = self.newest().flat_map(|members| {
+            let both = members.newest.members().iter().chain(members.applied.members());
+            both.map(|(node, member)| (node, &member.address))
+        });
+        let mut all = BTreeMap::<NodeId, Vec<String>>::new();
+        for (node, address) in heard.chain(of_members) {
+            let addresses = all.entry(*node).or_default();
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        for (node, addresses) in &mut all {
+            let told = told.get(node).filter(|told| !addresses.contains(told));
+            addresses.extend(told.cloned());
+        }
+        all
     }
 }

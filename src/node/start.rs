@@ -56,7 +56,7 @@ impl NodeBuilder {
             hybrid: Arc::clone(&hybrid),
         };
         let peers = Peers::new(&env, &identity, &refused(&failure, opened.remember_refusal), &hybrid);
-        let roster = NodeRoster::new(config.node_id, config.partitions, peers, failure.clone());
+        let roster = NodeRoster::new(&config, peers, failure.clone());
         let roster = Arc::new(roster);
         let (inbound, listener) = listen(&env, &config, identity, met, &router, &roster, &stopped).await?;
         let shared = Shared {

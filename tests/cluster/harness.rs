@@ -74,22 +74,35 @@ impl Cluster {
 
     /// As [`Cluster::start`], with another number of partitions.
     pub async fn start_with(count: u64, partitions: u32) -> Self {
-        let mut nodes: Vec<_> = (1..=count).map(Node::new).collect();
-        let peers: Vec<_> = nodes
-            .iter()
-            .map(|node| format!("{}={}", node.id, node.peer_listen))
-            .collect();
-        for node in &mut nodes {
-            node.origin = ["--peers".to_owned(), peers.join(",")];
-        }
         let mut cluster = Self {
-            nodes,
+            nodes: (1..=count).map(Node::new).collect(),
             partitions,
             directory: tempfile::tempdir().expect("a temporary directory"),
         };
+        cluster.introduce_all();
         cluster.start_all();
         cluster.ready().await;
         cluster
+    }
+
+    /// From now on the settings of every node say where all of them are.
+    fn introduce_all(&mut self) {
+        let peer = |node: &Node| format!("{}={}", node.id, node.peer_listen);
+        let peers: Vec<_> = self.nodes.iter().map(peer).collect();
+        for node in &mut self.nodes {
+            node.origin = ["--peers".to_owned(), peers.join(",")];
+        }
+    }
+
+    /// Gives every node other addresses, for clients and for peers, and has its settings say so. None of them may run.
+    pub fn relocate_all(&mut self) {
+        for node in &mut self.nodes {
+            let Node {
+                listen, peer_listen, ..
+            } = Node::new(node.id);
+            (node.listen, node.peer_listen) = (listen, peer_listen);
+        }
+        self.introduce_all();
     }
 
     /// Starts a new node that asks `through` to be added, and returns its id. It is a voter once [`Cluster::settled`] returns.

@@ -119,6 +119,35 @@ async fn three_nodes_become_five_and_then_three_others_under_load() {
     );
 }
 
+/// No log says where anybody is then: only the settings do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_moved_whole_finds_itself_by_its_settings() {
+    let mut cluster = Cluster::start(3).await;
+    let (lock, keeper) = (name("kept"), owner("keeper"));
+    let token = must_lock(&cluster.client().await, &lock, &keeper, HELD).await;
+    for id in cluster.ids() {
+        cluster.kill(id);
+    }
+    cluster.relocate_all();
+    cluster.start_all();
+    cluster.ready().await;
+    let found = holder(&cluster.client().await, &lock).await;
+    assert_eq!(found.map(|(owner, token, _)| (owner, token)), Some((keeper, token)));
+
+    // The logs say it soon, too.
+    let places: Vec<_> = cluster
+        .ids()
+        .iter()
+        .map(|id| cluster.peer_endpoint(*id).to_owned())
+        .collect();
+    until("every membership has the new places", async || {
+        let nodes = cluster.listed_nodes().await;
+        let listed: Vec<_> = nodes.iter().map(|row| row["peer_address"].as_str()).collect();
+        (listed == places.iter().map(|place| Some(place.as_str())).collect::<Vec<_>>()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_is_handed_over_by_hand() {
     let cluster = Cluster::start(3).await;

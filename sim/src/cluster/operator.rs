@@ -52,6 +52,22 @@ impl Cluster {
         self.machine(node).peer_port.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// From now on every node listens for its peers somewhere else, and the settings of the first ones say where those do.
+    pub fn relocate_all(&self) {
+        for node in self.nodes() {
+            self.relocate(node);
+            let machine = self.machine(node);
+            let port = machine.peer_port.load(Ordering::Relaxed);
+            machine.told_port.store(port, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody belongs to the cluster who joined it.
+    pub fn are_all_first(&self) -> bool {
+        let first = self.0.options.nodes;
+        self.register(|register| register.members().iter().all(|node| *node <= first))
+    }
+
     /// Asks the leader of a partition to hand over to whoever is best.
     pub async fn transfer(&self, partition: u32) {
         // That nobody can take over, or nobody leads, is no failure.
@@ -61,16 +77,22 @@ impl Cluster {
     /// Whether a node runs that was removed, and knows where somebody is who could tell it so.
     #[must_use]
     pub fn is_stray(&self, node: u64) -> bool {
-        let Some(status) = self.status(node) else {
-            return false;
-        };
+        let is_member = self.register(|register| register.members().contains(&node));
+        !is_member && self.status(node).is_some() && self.is_in_touch(node)
+    }
+
+    /// Whether a node belongs to the cluster, or knows by its log or its settings where somebody is who does. Of any other nobody ever hears.
+    #[must_use]
+    pub fn is_in_touch(&self, node: u64) -> bool {
         let members = self.register(|register| register.members().clone());
-        let is_there = |known: &NodeInfo| known.peer_address == self.peer_address(known.node.0).to_string();
+        let known = self.status(node).map_or_else(Vec::new, |status| status.nodes);
+        let told = self.config(node).voters;
         let knows = |peer: &u64| {
-            let mut known = status.nodes.iter().filter(|known| known.node.0 == *peer);
-            self.is_alive(*peer) && known.any(is_there)
+            let at = self.peer_address(*peer).to_string();
+            let is_there = |known: &NodeInfo| known.node.0 == *peer && known.peer_address == at;
+            self.is_alive(*peer) && (known.iter().any(is_there) || told.get(&NodeId(*peer)) == Some(&at))
         };
-        !members.contains(&node) && members.iter().any(knows)
+        members.contains(&node) || members.iter().any(knows)
     }
 
     /// Whether a node has its place, in a life at its present address.

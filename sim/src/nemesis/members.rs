@@ -21,15 +21,16 @@ const HIDING: Duration = Duration::from_secs(2);
 const MOVE: Duration = Duration::from_millis(200);
 
 impl Evil {
-    /// Does what an operator does; nothing with any other fault.
+    /// Does what an operator does.
     pub(super) async fn change_members(&self, fault: Fault) {
         match fault {
             Fault::Join { ambush } => self.join(ambush).await,
             Fault::Leave(Luck { luck }) => self.change(|register| register.leave(luck)).await,
             Fault::Replace(Luck { luck }) => self.replace(luck).await,
             Fault::Move(Luck { luck }) => self.relocate(luck).await,
+            Fault::MoveAll { down_ms } => self.relocate_all(Duration::from_millis(down_ms)).await,
             Fault::Transfer { partition } => self.cluster.transfer(partition).await,
-            _ => {}
+            other => unreachable!("no operator does {other:?}"),
         }
     }
 
@@ -132,5 +133,15 @@ impl Evil {
         true_sleep(MOVE).await;
         self.cluster.start(node);
         self.cluster.operate(PATIENCE).await;
+    }
+
+    /// Nobody is where he was. The first nodes have settings that say where all of them are; those that joined later have none.
+    async fn relocate_all(&self, down: Duration) {
+        let _office = self.office.lock().await;
+        if !self.cluster.operate(PATIENCE).await || !self.cluster.are_all_first() {
+            return self.cluster.spare();
+        }
+        self.cluster.relocate_all();
+        self.crash_all(down).await;
     }
 }

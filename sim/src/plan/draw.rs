@@ -132,7 +132,7 @@ fn draw(kind: Kind, options: &Options, rng: &mut StdRng) -> Option<Fault> {
         Kind::StallSync => Fault::StallSync { node, for_ms },
         // Drawn apart.
         Kind::Rot | Kind::Wipe | Kind::RollBack | Kind::Swap => return None,
-        Kind::Join | Kind::Leave | Kind::Replace | Kind::Move | Kind::Transfer => return None,
+        Kind::Join | Kind::Leave | Kind::Replace | Kind::Move | Kind::MoveAll | Kind::Transfer => return None,
         Kind::WallStep => step(node, rng),
     })
 }

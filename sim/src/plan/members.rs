@@ -39,12 +39,15 @@ pub(super) fn changes(options: &Options) -> Vec<Planned> {
 fn draw(options: &Options, rng: &mut StdRng) -> Fault {
     let luck = Luck { luck: rng.random() };
     let partition = rng.random_range(0..options.partitions);
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 => Fault::Join { ambush: true },
         1 | 2 => Fault::Join { ambush: false },
         3 | 4 => Fault::Leave(luck),
         5 => Fault::Replace(luck),
         6 => Fault::Move(luck),
+        7 => Fault::MoveAll {
+            down_ms: rng.random_range(1..500),
+        },
         _ => Fault::Transfer { partition },
     }
 }

@@ -7,6 +7,7 @@ mod sending;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,12 +23,19 @@ use crate::raft::{Body, Entry, Position};
 use crate::types::{Index, Term};
 use crate::wire::{Frame, decode_frame};
 
+type Script = Vec<Result<TestSink, NetworkError>>;
+
 /// Every dial takes the next answer of a script, and waits for ever when there is none.
-struct Scripted(Mutex<VecDeque<Result<TestSink, NetworkError>>>);
+struct Scripted {
+    script: Mutex<VecDeque<Result<TestSink, NetworkError>>>,
+    dialed: mpsc::UnboundedSender<String>,
+}
 
 impl Network for Scripted {
-    fn dial(&self, _: String) -> BoxFuture<'static, Result<Box<dyn FrameSink>, NetworkError>> {
-        let answer = self.0.lock().unwrap().pop_front();
+    fn dial(&self, address: String) -> BoxFuture<'static, Result<Box<dyn FrameSink>, NetworkError>> {
+        let answer = self.script.lock().unwrap().pop_front();
+        // Only some tests look.
+        let _ = self.dialed.send(address);
         Box::pin(async {
             match answer {
                 Some(answer) => answer.map(|sink| Box::new(sink) as Box<dyn FrameSink>),
@@ -66,12 +74,13 @@ impl FrameSink for TestSink {
     }
 }
 
-/// Time stands still, and every sleep is over at once.
-struct NoTime;
+/// Time stands still at so many seconds, and every sleep is over at once.
+#[derive(Default)]
+struct NoTime(AtomicU64);
 
 impl Clock for NoTime {
     fn now(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 
     fn now_with_suspend(&self) -> Duration {
@@ -168,17 +177,29 @@ fn hybrid(clock: &Arc<dyn Clock>) -> Arc<SharedHybridClock> {
 }
 
 /// A sender of node 1 to node 2 that meets `script`, and the reasons of refusals.
-fn start(script: Vec<Result<TestSink, NetworkError>>) -> (Peers, mpsc::UnboundedReceiver<String>) {
-    let env = env(Arc::new(NoTime), Arc::new(Scripted(Mutex::new(script.into()))));
+fn start(script: Script) -> (Peers, mpsc::UnboundedReceiver<String>) {
+    let (peers, told, _) = start_at(&["two"], Arc::<NoTime>::default(), script);
+    (peers, told)
+}
+
+/// The same at several addresses, and those that were dialed.
+fn start_at(
+    addresses: &[&str],
+    clock: Arc<dyn Clock>,
+    script: Script,
+) -> (Peers, mpsc::UnboundedReceiver<String>, mpsc::UnboundedReceiver<String>) {
+    let (dialed, dials) = mpsc::unbounded_channel();
+    let script = Mutex::new(script.into());
+    let env = env(clock, Arc::new(Scripted { script, dialed }));
     let (reasons, told) = mpsc::unbounded_channel();
     let on_refused: peer::RefusalHandler = Arc::new(move |peer, reason| {
         assert_eq!(peer, NodeId(2));
         let _ = reasons.send(reason);
     });
-    let addresses = BTreeMap::from([(NodeId(2), "two".to_owned())]);
+    let addresses = addresses.iter().map(ToString::to_string).collect();
     let peers = Peers::new(&env, &identity(1), &on_refused, &hybrid(&env.clock));
-    peers.set(&addresses);
-    (peers, told)
+    peers.set(&BTreeMap::from([(NodeId(2), addresses)]));
+    (peers, told, dials)
 }
 
 fn sink(room: usize, error: NetworkError) -> (TestSink, mpsc::Receiver<Frame>) {

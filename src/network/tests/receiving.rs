@@ -57,7 +57,7 @@ impl Memory {
         let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
         let lives = self.lives.lock().unwrap().clone();
         let roster = Arc::new(Removed(vec![NodeId(9)]));
-        let clock: Arc<dyn Clock> = Arc::new(NoTime);
+        let clock: Arc<dyn Clock> = Arc::<NoTime>::default();
         (
             Inbound::new(identity(1), lives, roster, sink, self.remember(), hybrid(&clock)),
             delivered,
@@ -92,7 +92,7 @@ fn frame_of_two(change: impl FnOnce(&mut crate::wire::FrameHeader)) -> Bytes {
         sequence: 1,
         client_address: identity.client_address,
         peer_address: identity.peer_address,
-        hlc: Hlc::of_wall(NoTime.wall()),
+        hlc: Hlc::of_wall(NoTime::default().wall()),
     };
     change(&mut header);
     let message = Message {
@@ -240,12 +240,12 @@ fn a_restarted_peer_is_welcome_and_its_new_address_is_known() {
 
 #[test]
 fn a_clock_that_is_too_far_ahead_is_told_of_and_not_followed_and_its_messages_are_taken() {
-    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let clock: Arc<dyn Clock> = Arc::<NoTime>::default();
     let (hybrid, delivered) = (hybrid(&clock), Arc::new(Delivered::default()));
     let sink = Arc::clone(&delivered) as Arc<dyn MessageSink>;
     let roster = Arc::new(Removed(Vec::new()));
     let inbound = Inbound::new(identity(1), [], roster, sink, at_once(), Arc::clone(&hybrid));
-    let ahead = |by_ms| Hlc::of_wall(NoTime.wall() + Duration::from_millis(by_ms));
+    let ahead = |by_ms| Hlc::of_wall(NoTime::default().wall() + Duration::from_millis(by_ms));
     let receive = |by_ms| {
         inbound
             .receive(frame_of_two(|header| header.hlc = ahead(by_ms)))
@@ -285,7 +285,7 @@ async fn over_sockets(cluster: &str, inbound: Inbound) -> (Peers, mpsc::Unbounde
     });
     let mut sender = identity(2);
     cluster.clone_into(&mut sender.cluster);
-    let addresses = BTreeMap::from([(NodeId(1), address)]);
+    let addresses = BTreeMap::from([(NodeId(1), vec![address])]);
     let peers = Peers::new(&env, &sender, &on_refused, &hybrid(&env.clock));
     peers.set(&addresses);
     (peers, told)
@@ -320,7 +320,7 @@ impl MessageSink for Forward {
 async fn a_message_goes_from_node_to_node() {
     let (forward, mut delivered) = mpsc::unbounded_channel();
     let roster = Arc::new(Removed(Vec::new()));
-    let clock: Arc<dyn Clock> = Arc::new(NoTime);
+    let clock: Arc<dyn Clock> = Arc::<NoTime>::default();
     let sink = Arc::new(Forward(forward));
     let inbound = Inbound::new(identity(1), [], roster, sink, at_once(), hybrid(&clock));
     let (peers, _told) = over_sockets("test", inbound).await;

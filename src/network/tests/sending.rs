@@ -106,6 +106,49 @@ async fn a_broken_stream_is_dialled_again() {
 }
 
 #[tokio::test]
+async fn a_peer_that_may_be_in_several_places_is_looked_for_in_each_in_turn() {
+    let (sink, frames) = sink(1, unreachable());
+    let script = vec![Err(unreachable()), Err(refused("another node")), Ok(sink)];
+    let (peers, _told, mut dials) = start_at(&["a", "b", "c"], Arc::<NoTime>::default(), script);
+    for expected in ["a", "b", "c"] {
+        assert_eq!(dials.recv().await.unwrap(), expected);
+    }
+    drop(frames);
+    assert_eq!(
+        dialed_next(&peers, &mut dials).await,
+        "a",
+        "a stream that broke at once proves nothing"
+    );
+}
+
+/// What is dialed once the stream that is open is found broken.
+async fn dialed_next(peers: &Peers, dials: &mut mpsc::UnboundedReceiver<String>) -> String {
+    loop {
+        peers.send(PartitionId(0), message(2, 2));
+        tokio::task::yield_now().await;
+        if let Ok(address) = dials.try_recv() {
+            return address;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_in_which_the_peer_was_for_long_is_tried_again_first() {
+    let (sink, mut frames) = sink(1, unreachable());
+    let clock = Arc::<NoTime>::default();
+    let script = vec![Err(unreachable()), Ok(sink)];
+    let (peers, _told, mut dials) = start_at(&["a", "b"], Arc::clone(&clock) as Arc<dyn Clock>, script);
+    for expected in ["a", "b"] {
+        assert_eq!(dials.recv().await.unwrap(), expected);
+    }
+    clock.0.store(2, Ordering::Relaxed);
+    peers.send(PartitionId(0), message(2, 1));
+    frames.recv().await.unwrap();
+    drop(frames);
+    assert_eq!(dialed_next(&peers, &mut dials).await, "b");
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_once_for_each_reason() {
     let script = ["a", "a", "b", "b", "a"].map(|reason| Err(refused(reason)));
     let (_peers, mut told) = start(script.into());
