@@ -214,14 +214,11 @@ impl Table {
             rows.push(snapshot::encode_counter(self.last_token));
         }
         let changed = mem::take(&mut self.changed);
-        rows.extend(
-            changed
-                .iter()
-                .filter_map(|(resource, had_row)| match self.holds.get(resource) {
-                    Some(hold) => Some(snapshot::encode_hold(resource, hold)),
-                    None => had_row.then(|| snapshot::encode_free(resource)),
-                }),
-        );
+        let row = |(resource, had_row): (&Resource, &bool)| match self.holds.get(resource) {
+            Some(hold) => Some(snapshot::encode_hold(resource, hold)),
+            None => had_row.then(|| snapshot::encode_free(resource)),
+        };
+        rows.extend(changed.iter().filter_map(row));
         rows
     }
 

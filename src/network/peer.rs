@@ -1,8 +1,8 @@
 //! The sending side: for every peer a queue and a task that keeps a stream to it.
 //!
 //! A sender dials, sends whatever waits, and dials again when the stream breaks, each time a little later. Where a peer may be at several
-//! addresses, it tries them in turn. What waits while a peer is out of reach is thrown away before the next try. A change of state is logged once, not every try. A peer that refuses this node is asked
-//! again for ever; whether to stop is the node's decision, which is told the reason.
+//! addresses, it tries them in turn. What waits while a peer is out of reach is thrown away before the next try. A change of state is logged
+//! once, not every try. A peer that refuses this node is asked again for ever; whether to stop is the node's decision, which is told the reason.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
