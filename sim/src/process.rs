@@ -12,7 +12,7 @@
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use crate::report::{Finding, Report, Run, Verdict};
 pub const LIMIT_S: u64 = 120;
 /// How a run ends that its own watchdog ended.
 pub const HUNG: u8 = 4;
+/// How a run ends that broke instead of failing.
+pub const BROKEN: u8 = 3;
 /// A run whose watchdog does not end it has so many times its limit on the wall.
 const PATIENCE: u32 = 10;
 /// How often somebody looks whether a run has ended.
@@ -217,6 +219,23 @@ pub fn run_all(
             }
         }
     });
+}
+
+/// Has cargo build this program by another alias, and run that with the same arguments. How it ends is how we end.
+#[must_use]
+pub fn run_other_build(alias: &str) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = std::env::args_os().skip(1);
+    match Command::new(cargo).arg(alias).args(arguments).status() {
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            ExitCode::from(code.unwrap_or(BROKEN))
+        }
+        Err(error) => {
+            eprintln!("kapu-sim: cargo {alias} cannot be started: {error}");
+            ExitCode::from(BROKEN)
+        }
+    }
 }
 
 /// Wall time since it was made.

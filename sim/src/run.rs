@@ -11,7 +11,7 @@ use madsim::runtime::Runtime;
 
 use crate::checkers;
 use crate::plan::Plan;
-use crate::process::{LIMIT_S, Stopwatch};
+use crate::process::{BROKEN, LIMIT_S, Stopwatch};
 use crate::report::{Finding, Report};
 use crate::say::say;
 use crate::scenario::{self, Remains};
@@ -21,8 +21,6 @@ use crate::watchdog::{Watchdog, processor_time};
 
 /// As much as a main thread has.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
-/// How a run ends that broke instead of failing.
-const BROKEN: u8 = 3;
 
 /// `cargo sim run`
 #[derive(Clone, Debug, clap::Args)]

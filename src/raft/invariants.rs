@@ -34,6 +34,15 @@ impl Raft {
         self.check_leader(before);
     }
 
+    /// After a snapshot the log begins and ends with it: what was there before may conflict with what follows.
+    pub(super) fn check_installed(&self, at: Position) {
+        let (base, last) = (self.log.base(), self.log.last());
+        assert!(
+            base == at && last == at,
+            "after a snapshot up to {at:?} the log goes from {base:?} to {last:?}"
+        );
+    }
+
     fn check_hard_state(&self, before: &Snapshot) {
         let (was, is) = (before.hard_state, self.hard_state);
         assert!(

@@ -63,6 +63,7 @@ impl Raft {
             membership
         };
         self.log.install(at, membership);
+        self.check_installed(at);
         if self.leader.is_some() {
             self.match_leader(at.index);
         }
