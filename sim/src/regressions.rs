@@ -35,7 +35,8 @@ macro_rules! regressions {
     };
 }
 
-const REGRESSIONS: [Regression; 5] = regressions![
+const REGRESSIONS: [Regression; 6] = regressions![
+    "a_rotten_disk_was_copied" turns on "faults_spared",
     "alone_on_an_old_disk" turns on "faults_spared",
     "moved_before_the_first_was_through" turns on "move",
     "old_disk_started_often" turns on "disks_refused",

@@ -85,7 +85,9 @@ impl Evil {
     }
 
     pub(super) async fn swap(&self, node: u64, with: u64, span: Duration) {
-        if !self.cluster.can_lose(node) {
+        // A copy of a rotten disk is rotten, and its node would find that before anybody refuses it.
+        let is_whole = !self.cluster.register(|register| register.is_lost(with));
+        if !is_whole || !self.cluster.can_lose(node) {
             return self.cluster.spare();
         }
         let image = self.cluster.platters(with).image();
