@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::hashes::{self, Hashes};
+use crate::process::BROKEN;
 use crate::report::Report;
 use crate::say::say;
 use crate::swarm::Seeds;
@@ -43,7 +44,7 @@ impl Determinism {
             Ok(false) => ExitCode::from(1),
             Err(error) => {
                 eprintln!("kapu-sim: {error}");
-                ExitCode::from(3)
+                ExitCode::from(BROKEN)
             }
         }
     }

@@ -3,12 +3,13 @@
 //! A plan outlives the code that it was drawn for: the seed may draw something else by now. Its story lies beside it: the symptom as the headline, then
 //! cause and fix. It is not enough that such a run passes. It must still go where it went: what its story turns on must happen in it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::process::{LIMIT_S, Request};
+use crate::process::{BROKEN, LIMIT_S, Request};
 use crate::report::Run;
 use crate::say::say;
 use crate::swarm::describe;
@@ -71,15 +72,11 @@ impl Regressions {
                 )),
                 Ok(Err(why)) => {
                     failed += 1;
-                    say(format_args!(
-                        "{}: FAILED    {}\n{why}",
-                        regression.name,
-                        regression.again()
-                    ));
+                    say(format_args!("{}: FAILED\n{}", regression.name, why.trim_start()));
                 }
                 Err(error) => {
                     eprintln!("kapu-sim: {}: {error}", regression.name);
-                    return ExitCode::from(3);
+                    return ExitCode::from(BROKEN);
                 }
             }
         }
@@ -99,7 +96,7 @@ impl Regression {
 
     /// Runs the plan in a process of its own. What there is to say, or what is wrong.
     fn play(&self) -> io::Result<Result<String, String>> {
-        let file = Plan::write(self)?;
+        let file = PlanFile::write(self)?;
         let request = Request {
             plan: Some(file.0.clone()),
             limit: Duration::from_secs(LIMIT_S),
@@ -110,14 +107,14 @@ impl Regression {
 
     fn judge(&self, run: &Run) -> Result<String, String> {
         let counts = &run.report.counts;
-        let of = |counts: &std::collections::BTreeMap<String, u64>| counts.get(self.turns_on).copied();
+        let of = |counts: &BTreeMap<String, u64>| counts.get(self.turns_on).copied();
         let times = of(&counts.others).or_else(|| of(&counts.faults)).unwrap_or_default();
         if run.report.verdict.is_failure() {
-            Err(describe(run, None))
+            Err(describe(run, &self.again()))
         } else if times == 0 {
+            let (what, again) = (self.turns_on, self.again());
             Err(format!(
-                "    it does not go there any more: {} never happened",
-                self.turns_on
+                "it does not go there any more: {what} never happened    {again}"
             ))
         } else {
             Ok(format!("{:?}, {} {times}", run.report.verdict, self.turns_on).to_lowercase())
@@ -126,9 +123,9 @@ impl Regression {
 }
 
 /// A plan in a file that goes with it.
-struct Plan(PathBuf);
+struct PlanFile(PathBuf);
 
-impl Plan {
+impl PlanFile {
     fn write(regression: &Regression) -> io::Result<Self> {
         let name = format!("kapu-sim-{}-{}.json", std::process::id(), regression.name);
         let file = Self(std::env::temp_dir().join(name));
@@ -136,7 +133,7 @@ impl Plan {
     }
 }
 
-impl Drop for Plan {
+impl Drop for PlanFile {
     fn drop(&mut self) {
         // One that is gone need not go.
         drop(std::fs::remove_file(&self.0));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{self, Request};
+use crate::process::{self, BROKEN, Request};
 use crate::report::Run;
 use crate::say::say;
 
@@ -41,7 +41,7 @@ impl Shrink {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 eprintln!("kapu-sim: {reason}");
-                ExitCode::from(3)
+                ExitCode::from(BROKEN)
             }
         }
     }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::hashes::{self, Hashes};
-use crate::process::{self, Request, Stopwatch};
+use crate::process::{self, BROKEN, Request, Stopwatch};
 use crate::report::{Report, Run, Verdict};
 use crate::say::say;
 
@@ -107,7 +107,7 @@ impl Swarm {
             .map_or(Ok(()), |path| hashes::write(path, &tally.hashes));
         if let Err(error) = written {
             eprintln!("kapu-sim: the hashes were not written: {error}");
-            return ExitCode::from(3);
+            return ExitCode::from(BROKEN);
         }
         ExitCode::from(u8::from(!tally.is_clean()))
     }
@@ -119,7 +119,8 @@ impl Swarm {
         let live = io::stderr().is_terminal();
         process::run_all(self.requests(), self.jobs, |request, run| {
             if run.report.verdict.is_failure() {
-                let _ = write!(progress, "{}", describe(&run, request.mutant.as_deref()));
+                let again = repeat(run.report.seed, request.mutant.as_deref());
+                let _ = write!(progress, "{}", describe(&run, &again));
             }
             tally.add(&run);
             if live {
@@ -147,16 +148,16 @@ impl Swarm {
     }
 }
 
-/// A failed run in words: what broke, and how to see it again.
+/// A failed run in words: what broke, and the command that shows it again.
 #[must_use]
-pub fn describe(run: &Run, mutant: Option<&str>) -> String {
+pub fn describe(run: &Run, again: &str) -> String {
     let Report {
         seed,
         verdict,
         violations,
         ..
     } = &run.report;
-    let mut text = format!("\rseed {seed}: {verdict:?}    {}\n", repeat(*seed, mutant));
+    let mut text = format!("\rseed {seed}: {verdict:?}    {again}\n");
     for finding in violations {
         text += &format!("    {}: {}\n", finding.checker, finding.message);
     }
@@ -375,7 +376,7 @@ mod tests {
     fn a_hang_is_described_with_its_last_words() {
         let mut hung = run(4, "hang", &[]);
         hung.last_output = "waiting for node 2".to_owned();
-        assert!(describe(&hung, None).contains("| waiting for node 2"));
+        assert!(describe(&hung, "").contains("| waiting for node 2"));
         assert!(!tally([hung]).is_clean());
     }
 
